@@ -1,0 +1,273 @@
+"""Typed settings of a run; every problem of a configuration in one error, before anything is loaded."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import Field, InstanceOf, ValidationError
+
+from harness import data
+from harness.data import Source
+from harness.environment import fingerprint, gpu_name, resolve_dtype
+from harness.errors import UserError, nearest
+from harness.methods import Method
+from harness.models import BaseModelSource
+from harness.quantization import Quantization
+from harness.results import run_id
+from harness.settings import Settings
+from harness.targets import Targets
+
+ROOT = Path(__file__).parent.parent
+CONF = ROOT / "conf"
+SWEEPS = ROOT / "sweeps"
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Train(Settings):
+    """How training goes; conf/config.yaml says what each means."""
+
+    steps: Positive
+    batch_size: Positive
+    accumulation: Positive
+    optimizer: Literal["adamw", "adamw8bit", "paged_adamw8bit"]
+    schedule: Literal["linear", "cosine", "constant"]
+    warmup_steps: Annotated[int, Field(ge=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    clip_norm: Annotated[float, Field(gt=0)] | None
+    max_length: Positive
+    validate_every: Positive | None
+    validation_examples: Positive
+    checkpoint_every: Positive
+    time_limit: Annotated[float, Field(gt=0)] | None
+
+
+class Eval(Settings):
+    """How the trained model is scored."""
+
+    test_examples: Positive | None
+    batch_size: Positive
+    max_new_tokens: Positive
+    beams: Positive
+    length_penalty: float
+    no_repeat_ngram: Annotated[int, Field(ge=0)]
+    score: Literal["last", "best"]
+
+
+class ForgettingSettings(Settings):
+    """What is measured of text and tasks that training does not touch."""
+
+    text: str
+    max_tokens: Positive
+    window: Annotated[int, Field(ge=2)]
+    panel: bool
+
+
+class Tracker(Settings):
+    """Where a run is logged besides its record."""
+
+    kind: Literal["wandb", "none"]
+    mode: Literal["auto", "online", "offline"]
+    project: str
+
+
+class RunSettings(Settings):
+    """Everything that settles one run."""
+
+    model: InstanceOf[BaseModelSource]
+    method: InstanceOf[Method]
+    targets: Targets
+    quantization: Quantization
+    data: InstanceOf[Source]
+    tracker: Tracker
+    train: Train
+    eval: Eval
+    forgetting: ForgettingSettings
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    repeat: Annotated[int, Field(ge=0)]
+    force: bool
+    dtype: Literal["auto", "bf16", "fp32"]
+    device: Literal["auto", "cpu", "cuda"]
+    threads: Positive | None
+    results: str
+
+    @property
+    def roles(self) -> list[str]:
+        """The roles that the method adapts; empty where it adapts no modules."""
+        if not self.method.adapts_modules:
+            return []
+        return list(self.method.default_roles if self.targets.roles is None else self.targets.roles)
+
+    @property
+    def precision(self) -> str:
+        """`bf16` or `fp32`."""
+        return resolve_dtype(self.dtype, self.device)
+
+    def label(self) -> str:
+        """The row's name in a table."""
+        return " ".join(filter(None, [self.method.label(), self.quantization.label()]))
+
+    def key(self) -> dict[str, Any]:
+        """What decides whether two runs are the same: see DESIGN in docs/. Reads the data; imports no torch."""
+        outcome = {
+            name: getattr(self, name).model_dump(mode="json")
+            for name in ("method", "quantization", "train", "eval", "forgetting")
+        }
+        for name in ("checkpoint_every", "time_limit"):
+            del outcome["train"][name]
+        if not self.method.trains:
+            # Nothing of training reaches the untouched base but the validation examples and their longest length.
+            outcome["train"] = {n: outcome["train"][n] for n in ("batch_size", "validation_examples", "max_length")}
+        if self.forgetting.text != "embedded":
+            outcome["forgetting"]["text"] = _text_hash(self.forgetting.text)
+        return {
+            "settings": outcome
+            | {"roles": self.roles, "dtype": self.precision, "seed": self.seed if self.method.trains else None},
+            "model": {"name": self.model.name, "attention": self.model.attention} | self.model.identity(),
+            "data": {"name": self.data.name, "prompt": self.data.prompt, "sha256": data.load(self.data)[1]},
+            "environment": fingerprint(self.device, self.threads),
+            "repeat": self.repeat,
+        }
+
+    def run_id(self) -> str:
+        """The id of this run's record."""
+        return run_id(self.method.name, self.key())
+
+
+def settings_from(config: DictConfig) -> RunSettings:
+    """The typed settings of a composed configuration. Raises UserError with every problem at once."""
+    names = [str(name) for name in config if name != "hydra"]
+    try:
+        content = OmegaConf.to_container(OmegaConf.masked_copy(config, names), resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise UserError(_first_line(error)) from None
+    assert isinstance(content, dict)
+    problems: list[str] = []
+    failed = set()
+    for name, value in content.items():
+        if isinstance(value, dict) and "_target_" in value:
+            try:
+                target = get_class(value["_target_"])
+                content[name] = target.model_validate({k: v for k, v in value.items() if k != "_target_"})
+            except ValidationError as error:
+                problems += _describe(error, (name,), set(value))
+                failed.add(name)
+            except Exception as error:  # get_class raises a bare Exception for a name that does not exist
+                problems.append(f"{name}._target_: {_first_line(error)}")
+                failed.add(name)
+    try:
+        settings = RunSettings.model_validate(content)
+    except ValidationError as error:
+        problems += _describe(error, (), set(content), skip=failed)
+    if not problems:
+        problems = contradictions(settings)
+    if problems:
+        raise UserError(*problems)
+    return settings
+
+
+def contradictions(settings: RunSettings) -> list[str]:
+    """Combinations that make no sense, each with its reason."""
+    problems = []
+    method, quantization, train = settings.method, settings.quantization, settings.train
+    if method.trains_base and quantization.kind != "none":
+        problems.append(
+            f"quantization={quantization.label()}: {method.name} trains the base's weights, and quantized weights cannot "
+            "be trained; use quantization=none, or method=lora"
+        )
+    if settings.targets.roles is not None and not method.adapts_modules:
+        problems.append(f"targets: {method.name} does not act on chosen modules; leave targets out")
+    if settings.targets.roles == []:
+        problems.append("targets.roles: is empty; name at least one role")
+    if method.trains and train.warmup_steps >= train.steps:
+        problems.append(f"train.warmup_steps={train.warmup_steps}: must be less than train.steps={train.steps}")
+    if settings.eval.score == "best" and train.validate_every is None:
+        problems.append("eval.score=best: needs train.validate_every=N to have steps to choose from")
+    if settings.device == "cuda" and gpu_name() is None:
+        problems.append("device=cuda: no CUDA device is visible, or torch is a CPU build; use device=cpu")
+    if settings.forgetting.text != "embedded" and not Path(settings.forgetting.text).is_file():
+        problems.append(f"forgetting.text={settings.forgetting.text}: no such file; use embedded, or a text file's path")
+    return problems
+
+
+def _describe(
+    error: ValidationError, prefix: tuple[str, ...], keys: set[str], skip: set[str] | frozenset[str] = frozenset()
+) -> list[str]:
+    """A line for each problem that pydantic found: where, what, and the nearest name."""
+    lines = []
+    for found in error.errors():
+        place = (*prefix, *(str(part) for part in found["loc"]))
+        if place[0] in skip:
+            continue
+        where = ".".join(place)
+        if found["type"] == "extra_forbidden":
+            lines.append(f"{where}: unknown key; {nearest(where, known_keys([]))}")
+        elif found["type"] == "missing":
+            lines.append(f"{where}: is missing; give {where}=…")
+        else:
+            lines.append(f"{where}={found['input']}: {found['msg'][0].lower()}{found['msg'][1:]}")
+    return lines
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _text_hash(path: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def known_keys(overrides: list[str]) -> list[str]:
+    """Every dotted key of the configuration that the overrides compose, or of the default one."""
+    if GlobalHydra.instance().is_initialized():
+        GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base=None):
+        try:
+            config = compose("config", overrides)
+        except HydraException:
+            config = compose("config")
+    content = OmegaConf.to_container(config, resolve=False)
+
+    def walk(node: Any, place: str) -> list[str]:
+        if not isinstance(node, dict):
+            return [place]
+        return [key for name, child in node.items() for key in walk(child, f"{place}.{name}" if place else str(name))]
+
+    return [key for key in walk(content, "") if not key.endswith("_target_")]
+
+
+def explain(error: HydraException, overrides: list[str]) -> UserError:
+    """What Hydra could not compose, in one line with the remedy."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        return UserError(f"{group}={choice}: there is none; {nearest(choice, list(error.options or []))}")
+    bad = re.search(r"Could not override '([^']+)'", str(error))
+    if isinstance(error, ConfigCompositionException) and bad:
+        key = bad[1]
+        rest = [o for o in overrides if o.split("=")[0].lstrip("+~") != key]
+        group = key.partition(".")[0]
+        known = known_keys([o for o in rest if "=" in o and "." not in o.split("=")[0]])
+        siblings = [k for k in known if k.startswith(f"{group}.")] if "." in key else known
+        if not siblings:
+            return UserError(f"{key}: unknown key; {nearest(key, known)}")
+        chosen = next((o.split("=", 1)[1] for o in rest if o.startswith(f"{group}=")), None)
+        context = f"{group}={chosen} has no such setting" if chosen else "unknown key"
+        return UserError(f"{key}: {context}; {nearest(key, siblings)}")
+    return UserError(_first_line(error))
+
+
+def sweep_names() -> list[str]:
+    """The sweeps that exist: files under sweeps/."""
+    found = (path.relative_to(SWEEPS).with_suffix("").as_posix() for path in SWEEPS.rglob("*.yaml"))
+    return sorted(name for name in found if not name.startswith("wandb/"))

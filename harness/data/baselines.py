@@ -1,0 +1,43 @@
+"""Two answers that no model is needed for: what a score must beat before it means that anything was learned."""
+
+import random
+import re
+from collections.abc import Sequence
+
+from sacrebleu.metrics.bleu import BLEU
+
+from harness.data import Example
+
+SCORED_ON = 100
+"""Training examples on which each candidate constant is scored; more would cost time and hardly change the choice."""
+
+
+def join_slots(source: str) -> str:
+    """The values of a meaning representation, in order: `name[A], food[Thai]` becomes `A, Thai`.
+
+    Raises ValueError when `source` has no slots.
+    """
+    values = re.findall(r"\[([^\[\]]*)\]", source)
+    if not values:
+        raise ValueError(f"no slots like name[...] in {source!r}: join_slots needs meaning representations")
+    return ", ".join(values)
+
+
+def best_constant(train: Sequence[Example], candidates: int, seed: int) -> str:
+    """The one text that answers training examples best when it is given for all of them, by corpus BLEU.
+
+    `candidates` training references are tried, each on the same sample of training examples; the test set has no part.
+    Raises ValueError when there is nothing to choose from.
+    """
+    texts = sorted({reference for example in train for reference in example.references})
+    if not texts or candidates < 1:
+        raise ValueError("best_constant needs at least one training reference and one candidate")
+    rng = random.Random(seed)
+    tried = rng.sample(texts, min(candidates, len(texts)))
+    sample = [example.references for example in rng.sample(list(train), min(SCORED_ON, len(train)))]
+    most = max(len(references) for references in sample)
+    # sacrebleu wants one column per reference position, None where an example has fewer (its types forget that).
+    columns = [[r[i] if i < len(r) else None for r in sample] for i in range(most)]
+    bleu = BLEU(lowercase=True, references=columns)  # type: ignore[arg-type]  # so that they are counted only once
+    scores = [bleu.corpus_score([text] * len(sample), None).score for text in tried]
+    return tried[scores.index(max(scores))]

@@ -1,0 +1,88 @@
+"""The environment's fingerprint, found without importing torch."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import shutil
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import harness
+
+PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "tokenizers", "sacrebleu")
+"""Libraries whose version may change a result."""
+
+
+def installed(package: str) -> str | None:
+    """The installed version of a package."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@functools.cache
+def gpu_name() -> str | None:
+    """The first GPU's name as the driver gives it, or None. Asks the driver's own tool, since torch is slow to import."""
+    if not shutil.which("nvidia-smi") or (installed("torch") or "").endswith("+cpu"):
+        return None
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False)
+    names = answer.stdout.strip().splitlines()
+    return names[0] if answer.returncode == 0 and names else None
+
+
+@functools.cache
+def cpu_name() -> str:
+    """The processor's model name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def resolve_dtype(dtype: str, device: str) -> str:
+    """`bf16` or `fp32`; `auto` is bf16 where the device multiplies in it, else fp32.
+
+    A CPU without bf16 instructions emulates it, 5 to 80 times slower than fp32 (benchmarks/README.md).
+    """
+    if dtype != "auto":
+        return dtype
+    return "bf16" if resolve_device(device) == "cuda" or cpu_has_bf16() else "fp32"
+
+
+@functools.cache
+def cpu_has_bf16() -> bool:
+    """The processor multiplies matrices in bf16."""
+    try:
+        words = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return False
+    return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def fingerprint(device: str, threads: int | None) -> dict[str, Any]:
+    """What of the surroundings can change a result: versions, device and threads."""
+    kind = resolve_device(device)
+    return {
+        "versions": {"harness": harness.__version__, "python": platform.python_version()}
+        | {package: installed(package) for package in PACKAGES},
+        "device": f"{kind}: {gpu_name() if kind == 'cuda' else cpu_name()}",
+        "threads": threads or usable_cores(),
+    }
+
+
+def resolve_device(device: str) -> str:
+    """`cpu` or `cuda` for `auto`, `cpu` or `cuda`."""
+    return ("cuda" if gpu_name() else "cpu") if device == "auto" else device

@@ -1,0 +1,112 @@
+"""Generation and scores: what a model answers on the test examples, and how good that is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from harness.data import Example
+from harness.data.batching import collate_prompts
+from harness.metrics.bleu import corpus_bleu
+from harness.metrics.rouge import KINDS, rouge
+from harness.metrics.rouge import signature as rouge_signature
+from harness.metrics.slots import slot_error_rate, slot_errors
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from harness.config import Eval
+    from harness.methods import Method
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores over the test examples, and a line for each of them."""
+
+    quality: dict[str, float | None]
+    signatures: dict[str, str]
+    lines: tuple[dict[str, Any], ...]
+    """For each example: index, prediction, bleu statistics, rouge, slot errors. Never inputs or references."""
+
+
+@torch.no_grad()
+def generate(
+    method: Method,
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    settings: Eval,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[str]:
+    """For each prompt the new text: up to the end token, white space stripped, its first line alone."""
+    from transformers import GenerationConfig
+
+    # Beam options are refused by transformers where there are no beams.
+    beams = {"length_penalty": settings.length_penalty} if settings.beams > 1 else {}
+    config = GenerationConfig(
+        do_sample=False,
+        max_new_tokens=settings.max_new_tokens,
+        num_beams=settings.beams,
+        no_repeat_ngram_size=settings.no_repeat_ngram or None,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        **beams,
+    )
+    model.eval()
+    device = model.get_input_embeddings().weight.device
+    # Prompts of like length together, so that little is padding.
+    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
+    texts = [""] * len(prompts)
+    for start in range(0, len(order), settings.batch_size):
+        chosen = order[start : start + settings.batch_size]
+        ids, mask = collate_prompts([prompts[i] for i in chosen], int(tokenizer.pad_token_id or 0))
+        new = method.generate(model, ids.to(device), mask.to(device), config)
+        for i, text in zip(chosen, tokenizer.batch_decode(new, skip_special_tokens=True), strict=True):
+            texts[i] = first_line(text)
+        progress(start + len(chosen))
+    return texts
+
+
+def first_line(text: str) -> str:
+    """The first line that has text, stripped; a model that goes on with other things is scored on its answer."""
+    lines = text.strip().splitlines()
+    return lines[0].strip() if lines else ""
+
+
+def score(examples: Sequence[Example], predictions: Sequence[str], slots: bool) -> Scores:
+    """BLEU and ROUGE against the examples' references; the slot error rate where their sources are MRs (`slots`)."""
+    references = [example.references for example in examples]
+    bleu = corpus_bleu(predictions, references)
+    rouges = rouge(predictions, references)
+    quality: dict[str, float | None] = {"bleu": bleu.score} | {kind: fmean(r[kind] for r in rouges) for kind in KINDS}
+    signatures = {"bleu": bleu.signature} | dict.fromkeys(KINDS, rouge_signature())
+    lines: list[dict[str, Any]] = [
+        {"index": i, "prediction": text, "bleu": list(statistics), **ranks}
+        for i, (text, statistics, ranks) in enumerate(zip(predictions, bleu.statistics, rouges, strict=True))
+    ]
+    if slots:
+        sources = [example.source for example in examples]
+        quality["ser"] = 100 * slot_error_rate(sources, predictions)
+        signatures["ser"] = "slot errors: (missing + wrong) / slots, in percent; harness.metrics.slots"
+        for line, source in zip(lines, sources, strict=True):
+            line["slot_errors"] = asdict(slot_errors(source, line["prediction"]))
+    return Scores(quality, signatures, tuple(lines))
+
+
+def write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """Write one JSON object a line, whole or not at all."""
+    from harness.results import write_atomically
+
+    write_atomically(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+
+def read_lines(path: Path) -> tuple[dict[str, Any], ...]:
+    """What `write_lines` wrote."""
+    return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())

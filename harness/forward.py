@@ -1,0 +1,62 @@
+"""A forward pass that computes logits only where there is a label, and losses made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from harness.data.batching import Batch
+
+
+class LabelForward:
+    """Logits of a causal model at chosen positions alone; with a large vocabulary they are a third of the work.
+
+    It selects in front of the output head, inside the model's own forward pass, so whatever the model or a method does
+    around it (scaling, soft prompts, penalties) still happens.
+    """
+
+    def __init__(self, model: Any, dtype: torch.dtype) -> None:
+        self.model = model
+        self._predict: torch.Tensor | None = None
+        device = next(model.parameters()).device.type
+        # Weights kept in fp32 for training compute in the run's dtype.
+        mixed = dtype != torch.float32 and model.get_input_embeddings().weight.dtype == torch.float32
+        self._autocast = lambda: torch.autocast(device, dtype=dtype, enabled=mixed)
+
+    def _select(self, _module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        assert self._predict is not None
+        # A soft prompt lengthens the hidden states on their left.
+        return (args[0][:, -self._predict.shape[1] :][self._predict],)
+
+    @contextmanager
+    def _selecting(self, predict: torch.Tensor) -> Iterator[None]:
+        self._predict = predict
+        handle = self.model.get_output_embeddings().register_forward_pre_hook(self._select)
+        try:
+            yield
+        finally:
+            handle.remove()
+            self._predict = None
+
+    def logits(self, batch: Batch) -> torch.Tensor:
+        """[labels, vocabulary] logits at the batch's scored positions, row by row."""
+        with self._selecting(batch.predict), self._autocast():
+            logits: torch.Tensor = self.model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits
+        return logits
+
+    def loss_sum(self, batch: Batch, smoothing: float = 0.0) -> torch.Tensor:
+        """Summed negative log-likelihood of the batch's labels, in nats."""
+        logits = self.logits(batch).float()
+        return torch.nn.functional.cross_entropy(logits, batch.targets, reduction="sum", label_smoothing=smoothing)
+
+    @torch.no_grad()
+    def mean_loss(self, batches: Sequence[Batch]) -> float:
+        """Mean negative log-likelihood per scored token over all batches, in nats, without dropout."""
+        was_training = self.model.training
+        self.model.eval()
+        total = sum(self.loss_sum(batch).item() for batch in batches)
+        self.model.train(was_training)
+        return total / sum(len(batch.targets) for batch in batches)

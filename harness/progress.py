@@ -1,0 +1,159 @@
+"""How far a sweep is: what a run tells, and the live view that reads it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from harness.results import UnreadableRecord, read_record, run_folder
+
+INTERVAL = 0.5
+"""Seconds between two looks."""
+
+
+class ProgressFile:
+    """The small file in which a running run says where it is; any process on any machine of the sweep may read it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "progress.json"
+        self._state: dict[str, Any] = {}
+        self._written = 0.0
+
+    def write(self, news: dict[str, Any]) -> None:
+        """Add to what is known; written at most every INTERVAL seconds, and at once when the phase changes."""
+        self._state |= news
+        now = time.time()
+        if "phase" in news or now - self._written > INTERVAL:
+            self._written = now
+            temporary = self._path.with_suffix(".partial")
+            temporary.write_text(json.dumps(self._state | {"time": now}))
+            temporary.replace(self._path)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run of a sweep, before it is run."""
+
+    run: str
+    label: str
+    overrides: str
+    done: bool
+
+
+@dataclass
+class Counts:
+    """How the points of a sweep stand."""
+
+    done: int = 0
+    failed: int = 0
+    left: int = 0
+    current: str = ""
+
+
+class SweepView:
+    """Shows done, failed and left, the time left, and the current run's phase and loss, until the block ends.
+
+    On a terminal it is one live line, elsewhere a plain line for each run that ends. It reads files alone, so that it
+    is the same whichever launcher runs the points.
+    """
+
+    def __init__(self, points: Sequence[Point], results: Path) -> None:
+        self.points, self.results = points, results
+        self.began = time.time()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._told: set[str] = {p.run for p in points if p.done}
+        self._live: Any = None
+
+    def __enter__(self) -> SweepView:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
+            self._live.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._look()
+        if self._live:
+            self._live.stop()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(INTERVAL):
+            self._look()
+
+    def _look(self) -> None:
+        counts = Counts()
+        finished_here = 0
+        for point in self.points:
+            folder = run_folder(self.results, point.run)
+            status, cause, seconds = self._status(point, folder)
+            if status is None:
+                counts.left += 1
+                counts.current = self._running(point, folder) or counts.current
+                continue
+            counts.done += status == "ok"
+            counts.failed += status != "ok"
+            finished_here += not point.done
+            if point.run not in self._told:
+                self._told.add(point.run)
+                why = f": {cause}" if cause else ""
+                self._say(f"{point.label}: {status}{why} ({seconds:.0f} s); {self._summary(counts, finished_here)}")
+        if self._live:
+            from rich.text import Text
+
+            self._live.update(Text(f"{self._summary(counts, finished_here)}  {counts.current}"))
+
+    def _status(self, point: Point, folder: Path) -> tuple[str | None, str | None, float]:
+        """Status, cause and seconds of a point's record; None while it has none from this sweep."""
+        path = folder / "record.json"
+        if point.done:
+            return "ok", None, 0.0
+        try:
+            if path.stat().st_mtime < self.began:
+                return None, None, 0.0
+            record = read_record(path)
+        except (FileNotFoundError, UnreadableRecord):
+            return None, None, 0.0
+        return record.status, record.cause, record.seconds.get("total", sum(record.seconds.values()))
+
+    def _running(self, point: Point, folder: Path) -> str:
+        """Phase and loss of a point that is running now."""
+        try:
+            state = json.loads((folder / "progress.json").read_text())
+        except (OSError, ValueError):
+            return ""
+        if state.get("time", 0) < self.began:
+            return ""
+        parts = [point.label, state.get("phase", "")]
+        if state.get("phase") == "train" and "step" in state:
+            parts.append(f"step {state['step']:.0f}/{state['steps']}, loss {state['loss']:.3f}")
+        return "  ".join(parts)
+
+    def _summary(self, counts: Counts, finished_here: int) -> str:
+        text = f"{counts.done} done, {counts.failed} failed, {counts.left} left"
+        if finished_here and counts.left:
+            rate = (time.time() - self.began) / finished_here
+            text += f", about {_duration(rate * counts.left)} to go"
+        return text
+
+    def _say(self, line: str) -> None:
+        if self._live:
+            self._live.console.print(line, highlight=False, markup=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

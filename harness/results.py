@@ -1,0 +1,255 @@
+"""Records of runs: ids, schema, and the only writer of results. Imports neither torch nor Hydra.
+
+A results folder holds
+
+    runs/<run id>/record.json        the record, written whole or not at all
+    runs/<run id>/predictions.jsonl  one line an example: index, prediction, bleu (statistics), ...
+    runs/<run id>/curve.jsonl        one line a logged step
+    runs/<run id>/adapter/           the trained adapter
+    runs/<run id>/log.txt            what the run's process printed
+    sweeps/<name>.json               the runs that make up a sweep, in its order
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.errors import UserError
+
+SCHEMA = 1
+"""Version of the record's layout; a reader refuses a newer one."""
+
+Status = Literal["ok", "oom", "diverged", "error", "interrupted", "timeout", "skipped"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Parameters(_Section):
+    """Counts of parameters, and bytes on disk."""
+
+    trainable: int
+    """Parameters that training may change."""
+    added: int
+    """Parameters that the method adds to the base model."""
+    total: int
+    """Parameters of the base and the method together."""
+    adapter_bytes: int
+    """Bytes on disk of what has to be kept for this task."""
+    full_copy_bytes: int
+    """Bytes on disk of the whole base model, for comparison."""
+
+
+class Memory(_Section):
+    """Peaks in bytes. Training's peak never contains evaluation's."""
+
+    train_rss_above_base: int | None = None
+    """Peak resident set of the run's process during training, above that of the loaded base (CPU runs)."""
+    evaluate_rss_above_base: int | None = None
+    """The same during generation and scoring."""
+    process_peak_rss: int | None = None
+    """Highest resident set of the run's process in any phase, shared pages of the base included."""
+    train_cuda_allocated: int | None = None
+    """Peak of CUDA memory held by tensors during training, base included."""
+    train_cuda_reserved: int | None = None
+    """Peak of CUDA memory held by the allocator during training."""
+    evaluate_cuda_allocated: int | None = None
+    evaluate_cuda_reserved: int | None = None
+
+
+class Throughput(_Section):
+    """Training speed after warm-up steps; padding is not counted."""
+
+    tokens_per_second: float
+    """Median over timed steps of prompt and completion tokens per second."""
+    samples_per_second: float
+    """Median over timed steps of examples per second."""
+    tokens_per_second_iqr: float
+    """Distance between the quartiles of tokens per second over the timed steps."""
+    timed_steps: int
+
+
+class Forgetting(_Section):
+    """What happened to text and tasks that training did not touch. Before = the untouched base, equally quantized."""
+
+    text: str
+    """Name of the general text and how it was cut."""
+    tokens: int
+    """Scored tokens of general text."""
+    loss_before: float
+    """Mean negative log-likelihood per token of the general text under the base, in nats."""
+    loss_after: float
+    kl: float
+    """Mean over tokens of KL(base || tuned), in nats."""
+    panel_before: float
+    """Share of the small instructions that the base answers right, 0 to 1."""
+    panel_after: float
+    panel_by_task: dict[str, tuple[float, float]]
+    """Per task of the panel: before, after."""
+
+
+class Record(_Section):
+    """Everything known of one run. Bytes and seconds; what was not measured is null, and `null_reasons` says why."""
+
+    schema_version: int = SCHEMA
+    id: str
+    """`<method>-<12 hex digits of the key's hash>`."""
+    key: dict[str, Any]
+    """What decides whether two runs are the same: settings, model, data, environment, repeat."""
+    status: Status
+    cause: str | None = None
+    """For a status other than ok: one line that says why."""
+    user_error: bool = False
+    """The cause is something the user can put right."""
+    step: int | None = None
+    """Optimizer steps done when the run ended."""
+    scored_step: int | None = None
+    """The step whose weights were scored."""
+    started: str
+    """UTC, ISO 8601."""
+    seconds: dict[str, float] = {}
+    """Wall time by phase, and `total`."""
+    model_description: str = ""
+    """What the base model is, in words."""
+    method: str
+    label: str
+    """Short name of the row, such as `lora r=8`."""
+    targets: list[str] = []
+    """Names of the adapted modules, with layer numbers replaced by `*`."""
+    learning_rate: float | None = None
+    parameters: Parameters | None = None
+    memory: Memory | None = None
+    throughput: Throughput | None = None
+    quality: dict[str, float | None] = {}
+    """val_loss (nats a token) and scores on the test examples, in each metric's usual unit."""
+    base_quality: dict[str, float | None] = {}
+    """The same scores of the untouched base."""
+    signatures: dict[str, str] = {}
+    """By metric: which scorer, version and settings."""
+    baselines: dict[str, float] = {}
+    """BLEU of answers that need no model: `join_slots`, `best_constant`."""
+    test_examples: int | None = None
+    train_tokens: int | None = None
+    """Prompt and completion tokens that training consumed, padding not counted."""
+    forgetting: Forgetting | None = None
+    null_reasons: dict[str, str] = {}
+    """By field: why it is null."""
+    warnings: list[str] = []
+    """What a reader should know, such as a tracker that failed."""
+
+
+class UnreadableRecord(UserError):
+    """A record that is truncated, not JSON, or of another schema. `newer`: written by a later version."""
+
+    def __init__(self, problem: str, newer: bool) -> None:
+        super().__init__(problem)
+        self.newer = newer
+
+
+def hash_of(value: Any) -> str:
+    """Hex SHA-256 of a JSON value, independent of the order of keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def run_id(method: str, key: dict[str, Any]) -> str:
+    """The id under which a run of this key is recorded."""
+    return f"{method}-{hash_of(key)[:12]}"
+
+
+def run_folder(results: Path, run: str) -> Path:
+    """The folder of one run."""
+    return results / "runs" / run
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write the whole text or nothing: a temporary file beside it, synced, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_record(results: Path, record: Record) -> Path:
+    """Write a record atomically and return its path."""
+    path = run_folder(results, record.id) / "record.json"
+    write_atomically(path, record.model_dump_json(indent=1) + "\n")
+    return path
+
+
+def read_record(path: Path) -> Record:
+    """Read one record. Raises UnreadableRecord with one line that says what is wrong."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UnreadableRecord(f"{path}: not a whole record ({error}); delete it and run again", newer=False) from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version > SCHEMA:
+        raise UnreadableRecord(
+            f"{path}: written in schema {version}, this version reads {SCHEMA}; upgrade, or use another results folder",
+            newer=True,
+        )
+    try:
+        return Record.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UnreadableRecord(f"{path}: not a record ({place}: {first['msg']})", newer=False) from None
+
+
+def finished(results: Path, run: str) -> Record | None:
+    """The record of an equal key whose status is ok, if there is one.
+
+    A record that cannot be read is set aside under another name, so that nothing is overwritten; one written by a
+    newer version raises UnreadableRecord, since running again would replace it.
+    """
+    path = run_folder(results, run) / "record.json"
+    if not path.exists():
+        return None
+    try:
+        record = read_record(path)
+    except UnreadableRecord as problem:
+        if problem.newer:
+            raise
+        number = 1
+        while (aside := path.with_name(f"record.unreadable-{number}.json")).exists():
+            number += 1
+        path.rename(aside)
+        return None
+    return record if record.status == "ok" else None
+
+
+def write_sweep(results: Path, name: str, question: str, runs: Iterable[dict[str, str]]) -> Path:
+    """Write which runs make up a sweep: for each its `id`, `label` and the `overrides` that produce it."""
+    path = results / "sweeps" / f"{name}.json"
+    content = {"schema_version": SCHEMA, "name": name, "question": question, "runs": list(runs)}
+    write_atomically(path, json.dumps(content, indent=1) + "\n")
+    return path
+
+
+def read_sweep(results: Path, name: str) -> dict[str, Any]:
+    """The sweep written by `write_sweep`. Raises UserError where there is none."""
+    path = results / "sweeps" / f"{name}.json"
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = sorted(p.stem for p in path.parent.glob("*.json"))
+        have = f"there are: {', '.join(known)}" if known else "no sweep has been run there yet"
+        raise UserError(f"{path}: no such sweep; {have}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not readable ({error}); run the sweep again to write it anew") from None
+    return content

@@ -1,0 +1,100 @@
+"""Weights & Biases beside the record. Whatever it does, the run goes on and the record is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.config import RunSettings
+    from harness.results import Record
+
+SECONDS_TO_CONNECT = 30
+
+
+class Tracking:
+    """One run of W&B: curves, summary, configuration, tags, and a table of predictions. Resumable by run id."""
+
+    def __init__(self, settings: RunSettings, run: str, known: dict[str, Any]) -> None:
+        self.warnings: list[str] = []
+        self.run: Any = None
+        if settings.tracker.kind == "none":
+            return
+        self._try("start", lambda: self._start(settings, run, known))
+
+    def _start(self, settings: RunSettings, run: str, known: dict[str, Any]) -> None:
+        import wandb
+
+        folder = Path(settings.results)
+        mode = settings.tracker.mode if settings.tracker.mode != "auto" else ("online" if logged_in() else "offline")
+        quiet = wandb.Settings(init_timeout=SECONDS_TO_CONNECT, silent=True, console="off", x_disable_stats=True)
+        options: dict[str, Any] = {
+            "project": settings.tracker.project,
+            "dir": str(folder),
+            "id": run,
+            "resume": "allow",
+            "name": f"{known['label']} {run[-6:]}",
+            "group": os.environ.get("HARNESS_SWEEP"),
+            "tags": [settings.method.name, settings.data.name, settings.model.name[:60]],
+            "config": known["key"],
+            "settings": quiet,
+        }
+        try:
+            self.run = wandb.init(mode=mode, **options)  # type: ignore[arg-type]  # one of its literals
+        except Exception as error:
+            # wandb raises its own errors and those of its transport: a wrong key, no network, a full quota.
+            if mode != "online":
+                raise
+            self.warnings.append(f"W&B online failed ({_line(error)}); logged offline, send it with `wandb sync`")
+            self.run = wandb.init(mode="offline", **options)
+
+    def __enter__(self) -> Tracking:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and self.run is not None:
+            self._try("finish", lambda: self.run.finish(exit_code=1))
+
+    def log(self, line: dict[str, float]) -> None:
+        """Log a line of the curve."""
+        if self.run is not None:
+            step = int(line["step"])
+            values = {f"train/{k}": v for k, v in line.items() if k not in {"step", "val_loss"}}
+            if "val_loss" in line:
+                values["validation/loss"] = line["val_loss"]
+            self._try("log", lambda: self.run.log(values, step=step))
+
+    def finish(self, record: Record, lines: Sequence[dict[str, Any]]) -> list[str]:
+        """Log the summary and the predictions, end W&B's run; what went wrong with it, a line each."""
+        if self.run is not None:
+            self._try("finish", lambda: self._finish(record, lines))
+        return self.warnings
+
+    def _finish(self, record: Record, lines: Sequence[dict[str, Any]]) -> None:
+        import wandb
+
+        summary = record.model_dump(mode="json", include={"parameters", "memory", "throughput", "quality", "forgetting"})
+        self.run.summary.update(summary | {"status": record.status})
+        rows = [[line["index"], line["prediction"]] for line in lines]
+        self.run.log({"predictions": wandb.Table(columns=["index", "prediction"], data=rows)})
+        self.run.finish()
+
+    def _try(self, what: str, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:  # any failure of the tracker, so that it never loses a run
+            self.warnings.append(f"W&B could not {what} ({_line(error)}); the record is complete")
+            self.run = None
+
+
+def logged_in() -> bool:
+    """W&B finds credentials (environment, netrc, settings), without asking for any."""
+    import wandb
+
+    return bool(wandb.login(prompt=False))
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,193 @@
+"""Training: from a model with marked parameters to the weights that are scored."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from harness.data.batching import Batch, Encoded, collate
+from harness.forward import LabelForward
+
+if TYPE_CHECKING:
+    from harness.config import Train
+
+WARM_UP = 3
+"""First steps whose time is not counted."""
+
+
+class RunEnded(Exception):
+    """A run that ended before it was done: with which status, why, and at which step."""
+
+    def __init__(self, status: str, cause: str, step: int | None = None) -> None:
+        super().__init__(cause)
+        self.status, self.cause, self.step = status, cause, step
+
+
+@dataclass
+class State:
+    """How far training is. Everything that a checkpoint holds besides tensors' owners."""
+
+    step: int = 0
+    tokens: int = 0
+    """Tokens of text trained on."""
+    curve: list[dict[str, float]] = field(default_factory=list)
+    """A line a step: loss, lr, grad_norm, tokens, seconds; val_loss where it was measured."""
+    best_step: int = 0
+    best_loss: float = math.inf
+    best_weights: dict[str, torch.Tensor] | None = None
+
+
+def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """The parameters that training may change, by name."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def to_master_precision(model: torch.nn.Module) -> None:
+    """Trainable parameters become fp32: a bf16 weight does not move at small learning rates."""
+    for parameter in trainable(model).values():
+        parameter.data = parameter.data.float()
+
+
+def make_optimizer(name: str, parameters: Sequence[torch.nn.Parameter], lr: float, weight_decay: float) -> Any:
+    """AdamW of torch, or the 8-bit ones of bitsandbytes (their state is fp32 below 4,096 elements)."""
+    if name == "adamw":
+        return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+    import bitsandbytes as bnb
+
+    kind = {"adamw8bit": bnb.optim.AdamW8bit, "paged_adamw8bit": bnb.optim.PagedAdamW8bit}[name]
+    return kind(parameters, lr=lr, weight_decay=weight_decay)
+
+
+class Trainer:
+    """Trains one model for a fixed number of steps; `run` goes on from a checkpoint if there is one."""
+
+    def __init__(
+        self,
+        model: Any,
+        forward: LabelForward,
+        lr: float,
+        settings: Train,
+        batches: Iterator[list[Encoded]],
+        pad: int,
+        validation: Sequence[Batch],
+        checkpoint: Path,
+        keep_best: bool,
+    ) -> None:
+        from transformers import get_scheduler
+
+        self.model, self.forward, self.settings = model, forward, settings
+        self.batches, self.pad, self.validation = batches, pad, validation
+        self.checkpoint, self.keep_best = checkpoint, keep_best
+        self.parameters = trainable(model)
+        self.device = next(model.parameters()).device
+        self.optimizer = make_optimizer(
+            settings.optimizer, list(self.parameters.values()), lr, settings.weight_decay
+        )
+        kind = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}[settings.schedule]
+        self.scheduler = get_scheduler(kind, self.optimizer, settings.warmup_steps, settings.steps)
+        self.state = State()
+
+    def run(self, ended: Callable[[], RunEnded | None], report: Callable[[dict[str, float]], None]) -> State:
+        """Train to the last step. `ended` is asked before each step, `report` is told each line of the curve."""
+        state, settings = self.state, self.settings
+        self._load()
+        for line in state.curve:
+            report(line)
+        batches = islice(self.batches, state.step * settings.accumulation, None)
+        self.model.train()
+        while state.step < settings.steps:
+            if end := ended():
+                self._save()
+                end.step = state.step
+                raise end
+            group = [collate(next(batches), self.pad) for _ in range(settings.accumulation)]
+            line = self._step([batch.to(self.device) for batch in group])
+            if settings.validate_every and state.step % settings.validate_every == 0 and state.step < settings.steps:
+                line["val_loss"] = self._validate()
+            if state.step == settings.steps:
+                line["val_loss"] = self._validate()
+            state.curve.append(line)
+            report(line)
+            if state.step % settings.checkpoint_every == 0 and state.step < settings.steps:
+                self._save()
+        if self.keep_best and state.best_weights is not None:
+            for name, parameter in self.parameters.items():
+                parameter.data.copy_(state.best_weights[name])
+        return state
+
+    def _step(self, group: Sequence[Batch]) -> dict[str, float]:
+        """One optimizer step over the group's batches, each label weighing the same."""
+        state = self.state
+        started = self._now()
+        labels = sum(len(batch.targets) for batch in group)
+        loss = 0.0
+        for batch in group:
+            part = self.forward.loss_sum(batch, self.settings.label_smoothing) / labels
+            part.backward()  # type: ignore[no-untyped-call]
+            loss += part.item()
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip_norm or math.inf).item()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise RunEnded("diverged", f"loss {loss}, gradient norm {norm} at step {state.step + 1}", state.step)
+        lr = self.scheduler.get_last_lr()[0]
+        self.optimizer.step()
+        self.scheduler.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        state.step += 1
+        tokens = sum(batch.tokens for batch in group)
+        state.tokens += tokens
+        return {
+            "step": state.step,
+            "loss": loss,
+            "lr": lr,
+            "grad_norm": norm,
+            "tokens": tokens,
+            "samples": sum(len(batch.ids) for batch in group),
+            "seconds": self._now() - started,
+        }
+
+    def _validate(self) -> float:
+        loss = self.forward.mean_loss(self.validation)
+        if self.keep_best and loss < self.state.best_loss:
+            self.state.best_step, self.state.best_loss = self.state.step, loss
+            self.state.best_weights = {name: p.detach().clone() for name, p in self.parameters.items()}
+        return loss
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def _save(self) -> None:
+        """Write the checkpoint whole or not at all."""
+        content = {
+            "state": vars(self.state),
+            "weights": {name: p.detach() for name, p in self.parameters.items()},
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
+        }
+        temporary = self.checkpoint.with_suffix(".partial")
+        torch.save(content, temporary)
+        temporary.replace(self.checkpoint)
+
+    def _load(self) -> None:
+        if not self.checkpoint.exists():
+            return
+        content = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        for name, value in content["state"].items():
+            setattr(self.state, name, value)
+        for name, parameter in self.parameters.items():
+            parameter.data.copy_(content["weights"][name])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.scheduler.load_state_dict(content["scheduler"])
+        torch.set_rng_state(content["random"].cpu())
+        if content["random_cuda"] is not None:
+            torch.cuda.set_rng_state(content["random_cuda"].cpu())

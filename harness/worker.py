@@ -1,0 +1,237 @@
+"""Each run in a process of its own, without paying for imports and the base's load again.
+
+A worker imports torch once, loads the base once, and forks a child for each run: the child has the libraries and the
+base's pages from the start, and what it does to its memory is its own. The worker itself computes on one thread only,
+because OpenMP threads do not survive a fork, and never touches a GPU, because CUDA does not either.
+
+`multiprocessing`'s fork server was not enough: it cannot hold a loaded base, and its children outlive a killed sweep.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import UserError
+
+if TYPE_CHECKING:
+    from harness.config import RunSettings
+
+GRACE = 60.0
+"""Seconds after a run's time limit in which it may end by itself; then it is killed."""
+
+
+class Worker:
+    """The parent's side: start it once, then `run` one job after another."""
+
+    def __init__(self) -> None:
+        # The child's end of the lifeline reads end-of-file when this process is gone, however it went.
+        lifeline, self._alive = os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "harness.worker", str(lifeline)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(lifeline,),
+            text=True,
+            env=os.environ | {"TOKENIZERS_PARALLELISM": "false"},
+            cwd=os.getcwd(),
+        )
+        os.close(lifeline)
+
+    def run(self, job: dict[str, Any], time_limit: float | None) -> int | None:
+        """Do one job; the exit code of its process (negative: the signal that ended it), None if it was killed for
+        being over its time. KeyboardInterrupt is passed on to the job, which is waited for, and raised again."""
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        deadline = None if time_limit is None else time.monotonic() + time_limit + GRACE
+        child: int | None = None
+        interrupted = killed = False
+        selector = selectors.DefaultSelector()
+        selector.register(self._process.stdout, selectors.EVENT_READ)
+        while True:
+            try:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                if not selector.select(left):
+                    killed, deadline = True, None
+                    if child:
+                        os.kill(child, signal.SIGKILL)
+                    continue
+                line = self._process.stdout.readline()
+                if not line:
+                    raise UserError("the worker process ended; it may have been killed for lack of memory. Run again")
+                answer = json.loads(line)
+                child = answer.get("pid", child)
+                if "exit" in answer:
+                    break
+            except KeyboardInterrupt:
+                if interrupted:
+                    raise
+                interrupted = True
+                if child:
+                    os.kill(child, signal.SIGINT)
+        if interrupted:
+            raise KeyboardInterrupt
+        return None if killed else int(answer["exit"])
+
+    def close(self) -> None:
+        """End the worker."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        os.close(self._alive)
+        self._process.wait(timeout=10)
+
+
+def serve(lifeline: int) -> None:
+    """The worker's side: fork a child for each job that comes on standard input, and say how it ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints must not be read as an answer
+    import peft  # noqa: F401  # imported here, so that no child has to
+    import torch
+    import transformers  # noqa: F401
+
+    import harness.run
+
+    torch.set_num_threads(1)
+    bases = Bases()
+    for line in sys.stdin:
+        job = json.loads(line)
+        base: Any
+        try:
+            base = bases.get(job)
+        except Exception as error:  # told to the child, which records it as the run's own failure
+            base = error
+        pid = os.fork()
+        if pid == 0:
+            os._exit(harness.worker.child(job, base, lifeline))
+        print(json.dumps({"pid": pid}), file=answers, flush=True)
+        _, status = os.waitpid(pid, 0)
+        print(json.dumps({"exit": os.waitstatus_to_exitcode(status)}), file=answers, flush=True)
+
+
+class Bases:
+    """The base model loaded last, kept on the CPU for all runs that share it."""
+
+    def __init__(self) -> None:
+        self._key: str | None = None
+        self._base: Any = None
+
+    def get(self, job: dict[str, Any]) -> Any:
+        """The base of a job, or None where the child has to load it itself: quantizing needs threads or a GPU."""
+        from harness.run import load_base
+
+        settings = settings_of(job)
+        if settings.quantization.kind != "none":
+            return None
+        cpu = settings.model_copy(update={"device": "cpu", "dtype": settings.precision})
+        key = json.dumps([settings.model.identity(), settings.model.attention, settings.precision, settings.device])
+        if key != self._key:
+            self._base, self._key = None, None
+            self._base, self._key = load_base(cpu), key
+        return self._base
+
+
+def settings_of(job: dict[str, Any]) -> RunSettings:
+    """The typed settings that a job carries."""
+    from omegaconf import OmegaConf
+
+    from harness.config import settings_from
+
+    return settings_from(OmegaConf.create(job["config"]))
+
+
+def child(job: dict[str, Any], base: Any, lifeline: int) -> int:
+    """One job in the process forked for it. Returns the exit code: 0 done, 1 failed and recorded, 2 a user error."""
+    stop = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
+    folder = Path(job["folder"])
+    log = (folder / "log.txt").open("a", buffering=1)
+    for stream in (1, 2):
+        os.dup2(log.fileno(), stream)
+    try:
+        return _do(job, base, stop.is_set)
+    except BaseException:  # the last resort of this process: whatever it is, it goes to the log
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def _die_with_parent(lifeline: int) -> None:
+    os.read(lifeline, 1)
+    os._exit(1)
+
+
+def _do(job: dict[str, Any], base: Any, stopped: Callable[[], bool]) -> int:
+    import torch
+
+    from harness import run as runner
+    from harness.environment import resolve_device, usable_cores
+    from harness.progress import ProgressFile
+    from harness.results import Record, write_record
+
+    settings = settings_of(job)
+    torch.set_num_threads(settings.threads or usable_cores())
+    watch = runner.Watch(ProgressFile(Path(job["folder"])).write, stopped, settings.train.time_limit)
+
+    def failed(status: str, cause: str, step: int | None, user_error: bool = False) -> int:
+        fields = runner.base_record(settings, job["run"])
+        write_record(
+            Path(settings.results),
+            Record(
+                **fields, status=status, cause=cause, step=step, seconds=watch.seconds, user_error=user_error
+            ),
+        )
+        return 2 if user_error else 1
+
+    try:
+        if isinstance(base, Exception):
+            raise base
+        if base is None:
+            with watch.phase("load"):
+                base = runner.load_base(settings)
+        elif resolve_device(settings.device) == "cuda":
+            with watch.phase("load"):
+                base = (base[0].to("cuda"), base[1])
+        if job["kind"] == "base":
+            runner.measure_base(settings, base, watch)
+        else:
+            write_record(Path(settings.results), runner.execute(settings, job["run"], base, watch))
+    except runner.RunEnded as end:
+        return failed(end.status, end.cause, end.step)
+    except UserError as error:
+        return failed("error", "; ".join(error.problems), watch.step, user_error=True)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        return failed("oom", _first_line(error), watch.step)
+    except OSError as error:
+        # A full disk or a folder that cannot be written to: there may be no record of it.
+        return failed("error", f"{error}; free space or choose another results folder", watch.step, user_error=True)
+    except Exception as error:  # recorded, and raised
+        full = "can't allocate memory" in str(error)
+        failed("oom" if full else "error", f"{type(error).__name__}: {_first_line(error)}", watch.step)
+        raise
+    return 0
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+if __name__ == "__main__":
+    import harness.worker
+
+    harness.worker.serve(int(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""Hydra's sweeper for this project: a named sweep is a list of grids."""

@@ -1,0 +1,187 @@
+"""A sweep is a list of grids of overrides, since a rank means nothing to a method that has none.
+
+`+sweep=NAME` reads sweeps/NAME.yaml; every point is checked before the first one runs; any Hydra launcher runs them.
+"""
+# No `from __future__ import annotations`: Hydra executes a plugin's file in a way in which dataclasses cannot resolve it.
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+from omegaconf import errors as omegaconf_errors
+
+
+@dataclass
+class HarnessSweeperConf:
+    """Settings of the sweeper: `hydra.sweeper.…`."""
+
+    _target_: str = "hydra_plugins.harness_sweeper.sweeper.HarnessSweeper"
+    dry_run: bool = False
+    """Print the points and what is already done, and run nothing."""
+    max_points: int = 2000
+    """A sweep of more points is refused: it is more often a slip than a wish."""
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="harness", node=HarnessSweeperConf, provider="harness")
+
+
+@dataclass(frozen=True)
+class SweepFile:
+    """A named sweep: its question and its grids of overrides in Hydra's grammar."""
+
+    name: str
+    question: str
+    overrides: tuple[str, ...]
+    """Given to every point."""
+    grids: tuple[tuple[str, ...], ...]
+
+
+def read_sweep_file(name: str) -> SweepFile:
+    """The sweep sweeps/NAME.yaml. Raises UserError with the nearest name, or with what the file lacks."""
+    import yaml
+
+    from harness.config import SWEEPS, sweep_names
+    from harness.errors import UserError, nearest
+
+    if name not in sweep_names():
+        raise UserError(f"+sweep={name}: there is none; {nearest(name, sweep_names())}")
+    path = SWEEPS / f"{name}.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    unknown = set(content or {}) - {"question", "overrides", "grids"}
+    if not content or unknown or not content.get("question") or not content.get("grids"):
+        raise UserError(f"{path}: needs `question` and `grids`, may have `overrides`; unknown: {sorted(unknown)}")
+    grids = tuple(tuple(map(str, grid)) for grid in content["grids"])
+    return SweepFile(name, content["question"].strip(), tuple(map(str, content.get("overrides") or ())), grids)
+
+
+class HarnessSweeper(Sweeper):
+    """Expands grids, checks every point, skips what is done, and hands the rest to the launcher."""
+
+    def __init__(self, dry_run: bool, max_points: int) -> None:
+        self.dry_run, self.max_points = dry_run, max_points
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.context, self.config = hydra_context, config
+        self.launcher: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the sweep. Ends the process with 1 where a run failed; raises UserError before anything has run."""
+        from harness.errors import UserError
+        from harness.progress import SweepView
+        from harness.results import write_sweep
+
+        named = [a.removeprefix("+sweep=") for a in arguments if a.startswith("+sweep=")]
+        given = [a for a in arguments if not a.startswith("+sweep=")]
+        if len(named) > 1:
+            raise UserError("+sweep: one sweep at a time")
+        file = read_sweep_file(named[0]) if named else SweepFile("adhoc", " ".join(given), (), ((),))
+        rows = self._expand(file, given)
+        points, results = self._check(rows)
+        if self.dry_run:
+            for point in points:
+                print(f"{'done' if point.done else 'to do':6} {point.run:32} {point.label:28} {point.overrides}")
+            print(f"{sum(p.done for p in points)} of {len(points)} done in {results}")
+            return None
+        runs = [{"id": p.run, "label": p.label, "overrides": p.overrides} for p in points]
+        try:
+            write_sweep(results, file.name, file.question, runs)
+        except OSError as error:
+            raise UserError(f"results={results}: cannot be written ({error}); choose another folder") from None
+        todo = [list(row) for row, point in zip(rows, points, strict=True) if not point.done]
+        print(f"sweep {file.name}: {len(points)} points, {len(points) - len(todo)} done before", file=sys.stderr)
+        if not todo:
+            return []
+        os.environ["HARNESS_SWEEP"] = file.name  # W&B's group
+        with SweepView(points, results):
+            returns = list(self.launcher.launch(todo, initial_job_idx=0))
+        return self._conclude(returns)
+
+    def _expand(self, file: SweepFile, given: Sequence[str]) -> list[tuple[str, ...]]:
+        """The overrides of every point. What is given on the command line goes to all of them and wins."""
+        from harness.errors import UserError
+
+        parser = OverridesParser.create(config_loader=self.context.config_loader)
+        rows: list[tuple[str, ...]] = []
+        for grid in file.grids:
+            merged = {}
+            for override in parser.parse_overrides([*file.overrides, *grid, *given]):
+                merged[override.get_key_element()] = override
+            expanded: list[tuple[str, ...]] = [()]
+            for key, override in merged.items():
+                if override.is_delete() or not override.is_sweep_override():
+                    values: Iterable[str] = [override.input_line or ""]
+                else:
+                    values = (f"{key}={value}" for value in override.sweep_string_iterator())
+                expanded = [(*row, value) for value in self._few(values, len(expanded)) for row in expanded]
+            rows += expanded
+        unique = list(dict.fromkeys(rows))
+        if len(unique) > self.max_points:
+            raise UserError(self._too_many(len(unique)))
+        return unique
+
+    def _few(self, values: Iterable[str], times: int) -> list[str]:
+        from harness.errors import UserError
+
+        found = list(values)
+        if len(found) * times > self.max_points:
+            raise UserError(self._too_many(len(found) * times))
+        return found
+
+    def _too_many(self, count: int) -> str:
+        return (
+            f"{count:,} points are more than {self.max_points:,}; narrow the sweep, "
+            f"or allow it with hydra.sweeper.max_points={count}"
+        )
+
+    def _check(self, rows: Sequence[tuple[str, ...]]) -> tuple[list[Any], Path]:
+        """Compose and check every point: its id, its label, and whether it is done. All problems at once."""
+        from harness.config import explain, settings_from
+        from harness.errors import UserError
+        from harness.progress import Point
+        from harness.results import finished
+
+        points, problems, results = [], [], Path()
+        for row in rows:
+            try:
+                config = self.context.config_loader.load_sweep_config(self.config, list(row))
+                settings = settings_from(config)
+                results, run = Path(settings.results), settings.run_id()
+                done = not settings.force and finished(results, run) is not None
+                points.append(Point(run, settings.label(), " ".join(row), done))
+            except UserError as error:
+                problems += error.problems
+            except (HydraException, omegaconf_errors.OmegaConfBaseException) as error:
+                if not isinstance(error, HydraException):
+                    error = HydraException(str(error))
+                problems.append(str(explain(error, list(row))))
+        if problems:
+            raise UserError(*dict.fromkeys(problems))
+        return points, results
+
+    def _conclude(self, returns: Sequence[JobReturn]) -> Any:
+        """Raise what a launcher could not run, tell user errors, and end with 1 where a run failed."""
+        from harness.errors import UserError
+
+        values = [job.return_value for job in returns]
+        problems = [line for value in values for line in value["problems"]]
+        if problems:
+            raise UserError(*dict.fromkeys(problems))
+        if any(value["status"] == "interrupted" for value in values):
+            raise KeyboardInterrupt
+        if any(value["status"] != "ok" for value in values):
+            sys.exit(1)
+        return values

@@ -1,0 +1,118 @@
+"""`python -m reports`: tables of a sweep, or the list of sweeps."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.errors import UserError
+from harness.results import write_atomically
+from reports.compare import compare
+from reports.read import Sweep, load_sweep, sweep_names
+from reports.render import render
+from reports.tables import sweeps_table, tables_of
+
+DESCRIPTION = """\
+Turn the records of a sweep into tables. Without SWEEP, list the sweeps in the results folder.
+
+Rows are ranked only where they differ in nothing but what the table is about, and only as far as a paired bootstrap
+over the test examples tells them apart. Rows that failed or have not been run are shown as such."""
+
+EXAMPLES = """\
+examples:
+  python -m reports                                        which sweeps there are
+  python -m reports methods                                its tables, as Markdown
+  python -m reports methods --format latex --output t.tex  for a paper (booktabs)
+  python -m reports methods ranks --format csv             raw numbers, one line a run"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m reports",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("sweeps", nargs="*", metavar="SWEEP", help="name of a sweep in the results folder")
+    made.add_argument("--results", type=Path, default=Path("results"), metavar="FOLDER", help="default: %(default)s")
+    made.add_argument(
+        "--format",
+        choices=("markdown", "csv", "latex"),
+        default="markdown",
+        help="markdown (default); csv: raw numbers in full precision; latex: booktabs",
+    )
+    made.add_argument(
+        "--table",
+        choices=("methods", "rank", "auto"),
+        default="auto",
+        help="auto (default): methods, and rank where three rows differ only in rank",
+    )
+    made.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
+    return made
+
+
+def load_all(results: Path, names: Sequence[str]) -> list[Sweep]:
+    """The sweeps, with a warning on stderr for each record that cannot be read. Raises UserError, once for all."""
+    sweeps: list[Sweep] = []
+    problems: list[str] = []
+    for name in dict.fromkeys(names):
+        try:
+            sweeps.append(load_sweep(results, name))
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError(*problems)
+    for run in (run for sweep in sweeps for run in sweep.runs):
+        if run.problem:
+            print(f"warning: {run.problem}", file=sys.stderr)
+    return sweeps
+
+
+def report(results: Path, names: Sequence[str], form: str, which: str) -> str:
+    """The text of the report. Raises UserError."""
+    if not names:
+        return render([sweeps_table(load_all(results, sweep_names(results)))], form)
+    sweeps = load_all(results, names)
+    empty = [
+        f"{sweep.name}: none of its {len(sweep.runs)} runs has a readable record in {results}; "
+        f"run it (python -m harness +sweep={sweep.name})"
+        for sweep in sweeps
+        if not sweep.recorded
+    ]
+    if empty:
+        raise UserError(*empty)
+    return render([table for sweep in sweeps for table in tables_of(sweep, compare(sweep), which)], form)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print or write the report; 0, or 2 with the problems on stderr, one line each."""
+    options = parser().parse_args(arguments)
+    try:
+        text = report(options.results, options.sweeps, options.format, options.table)
+        if options.output is None:
+            print(text, end="", flush=True)
+        else:
+            write(options.output, text)
+    except UserError as error:
+        print("\n".join(error.problems), file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # The reader (such as `head`) has had enough; keep Python from complaining when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def write(path: Path, text: str) -> None:
+    """Write a report to a file. Raises UserError where that is not possible."""
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        raise UserError(f"--output {path}: cannot be written ({error.strerror})") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

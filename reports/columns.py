@@ -1,0 +1,129 @@
+"""Which columns a table shows, and how the numbers of one column are written: one unit and precision a column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from reports.frame import DERIVED, FIELDS
+
+Kind = Literal[
+    "text",
+    "count",
+    "percent",
+    "disk",
+    "memory",
+    "speed",
+    "loss",
+    "loss_change",
+    "score",
+    "points",
+    "seconds",
+    "general",
+]
+MINUS = "\N{MINUS SIGN}"
+DISK_UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+MEMORY_UNITS = (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table."""
+
+    key: str
+    """The frame's column."""
+    title: str
+    kind: Kind
+    unit: str = ""
+    """Shown in the heading; that of bytes is chosen by the values."""
+
+    @property
+    def field(self) -> str | None:
+        """The field of the record that explains a missing value."""
+        return (FIELDS | DERIVED).get(self.key)
+
+
+LABEL = (Column("label", "row", "text"),)
+LEARNING_RATE = (Column("learning_rate", "learning rate", "general"),)
+OPTIMIZER = (Column("optimizer", "optimizer", "text"),)
+PARAMETERS = (
+    Column("trainable_parameters", "trainable parameters", "count"),
+    Column("trainable_percent_of_total", "share", "percent", "% of total"),
+)
+DISK = (Column("adapter_bytes", "on disk", "disk"),)
+RSS = (
+    Column("train_rss_above_base_bytes", "training peak above base", "memory"),
+    Column("evaluate_rss_above_base_bytes", "evaluation peak above base", "memory"),
+)
+CUDA = (
+    Column("train_cuda_allocated_bytes", "training peak CUDA", "memory"),
+    Column("evaluate_cuda_allocated_bytes", "evaluation peak CUDA", "memory"),
+)
+SPEED = (Column("train_tokens_per_second", "training", "speed", "tokens/s"),)
+CHANGE = (Column("bleu_change", "change of BLEU [95% interval]", "points"),)
+VERDICT = (Column("verdict", "verdict", "text"),)
+FORGETTING = (
+    Column("general_text_loss_change_nats_per_token", "general text: change of loss", "loss_change", "nats/token"),
+    Column("general_text_kl_nats_per_token", "KL from base", "loss", "nats/token"),
+    Column("panel_share_change", "panel: change of share right", "loss_change"),
+)
+SECONDS = (Column("total_seconds", "wall time", "seconds", "s"),)
+STATUS = (Column("status", "status", "text"),)
+RANK = (Column("rank", "r", "count"),)
+
+TITLES = {"bleu": "BLEU", "nist": "NIST", "meteor": "METEOR", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2"}
+TITLES |= {"rougeL": "ROUGE-L", "cider": "CIDEr", "ser": "slot error rate", "val_loss": "validation loss"}
+
+
+def score_columns(quality: dict[str, str]) -> tuple[Column, ...]:
+    """Columns of the scores, given column -> field of the record."""
+    return tuple(
+        Column(key, TITLES["val_loss"], "loss", "nats/token")
+        if path == "quality.val_loss"
+        else Column(key, TITLES.get(key, key), "score")
+        for key, path in quality.items()
+    )
+
+
+def memory_columns(frame: pd.DataFrame) -> tuple[Column, ...]:
+    """Peaks of CUDA memory, of resident memory, or of both where rows of both kinds of device stand together."""
+    cuda, rss = (bool(frame[[column.key for column in kind]].notna().any(axis=None)) for kind in (CUDA, RSS))
+    return CUDA + RSS if cuda and rss else CUDA if cuda else RSS
+
+
+def written(kind: Kind, values: pd.Series[float]) -> tuple[str, list[str]]:
+    """The unit that the kind and the known values suggest (or ""), and each known value as text."""
+    numbers = [float(value) for value in values]
+    if kind in ("disk", "memory"):
+        unit, size = byte_unit(numbers, DISK_UNITS if kind == "disk" else MEMORY_UNITS)
+        return unit, [signed(f"{number / size:,.{1 if number and size > 1 else 0}f}") for number in numbers]
+    largest = max((abs(number) for number in numbers), default=0.0)
+    forms: dict[str, str] = {
+        "count": ",.0f",
+        "percent": ".3g" if largest < 99.5 else ".4g",
+        "speed": ",.0f" if largest >= 100 else ".1f",
+        "loss": ".3f",
+        "loss_change": "+.3f",
+        # Scores are stored in each metric's usual unit, 0 to 100 or 0 to 1.
+        "score": ".2f" if largest > 1.5 else ".3f",
+        "points": "+.2f",
+        "seconds": ",.0f" if largest >= 100 else ".1f",
+        "general": "g",
+    }
+    return "", [signed(format(number, forms[kind])) for number in numbers]
+
+
+def byte_unit(numbers: list[float], units: tuple[tuple[str, float], ...]) -> tuple[str, float]:
+    """The largest unit in which no value but 0 is below 1, with its size in bytes."""
+    smallest = min((abs(number) for number in numbers if number), default=0.0)
+    return next(((unit, size) for unit, size in units if smallest >= size), ("bytes", 1.0))
+
+
+def signed(text: str) -> str:
+    """A number with a real minus sign, and none before a value that is rounded to 0."""
+    digits = text.lstrip("+-")
+    if not any(character in "123456789" for character in digits):
+        return digits
+    return text.replace("-", MINUS) if text.startswith("-") else text

@@ -1,0 +1,141 @@
+"""One row a run, raw numbers in the units that the column's name says; the CSV is this frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from harness.results import Record
+from reports.compare import Comparison, Verdict
+from reports.read import Run, Sweep, finite
+
+FIELDS = {
+    "method": "method",
+    "rank": "key.settings.method.rank",
+    "seed": "key.settings.seed",
+    "repeat": "key.repeat",
+    "device": "key.environment.device",
+    "learning_rate": "learning_rate",
+    "optimizer": "key.settings.train.optimizer",
+    "step": "step",
+    "scored_step": "scored_step",
+    "test_examples": "test_examples",
+    "train_tokens": "train_tokens",
+    "trainable_parameters": "parameters.trainable",
+    "added_parameters": "parameters.added",
+    "total_parameters": "parameters.total",
+    "adapter_bytes": "parameters.adapter_bytes",
+    "full_copy_bytes": "parameters.full_copy_bytes",
+    "train_rss_above_base_bytes": "memory.train_rss_above_base",
+    "evaluate_rss_above_base_bytes": "memory.evaluate_rss_above_base",
+    "process_peak_rss_bytes": "memory.process_peak_rss",
+    "train_cuda_allocated_bytes": "memory.train_cuda_allocated",
+    "train_cuda_reserved_bytes": "memory.train_cuda_reserved",
+    "evaluate_cuda_allocated_bytes": "memory.evaluate_cuda_allocated",
+    "evaluate_cuda_reserved_bytes": "memory.evaluate_cuda_reserved",
+    "train_tokens_per_second": "throughput.tokens_per_second",
+    "train_tokens_per_second_iqr": "throughput.tokens_per_second_iqr",
+    "train_samples_per_second": "throughput.samples_per_second",
+    "general_text_loss_before_nats_per_token": "forgetting.loss_before",
+    "general_text_loss_after_nats_per_token": "forgetting.loss_after",
+    "general_text_kl_nats_per_token": "forgetting.kl",
+    "panel_share_before": "forgetting.panel_before",
+    "panel_share_after": "forgetting.panel_after",
+    "total_seconds": "seconds.total",
+}
+"""Column -> the field of the record that it is read from."""
+
+DERIVED = {
+    "trainable_percent_of_total": "parameters.trainable",
+    "general_text_loss_change_nats_per_token": "forgetting.loss_after",
+    "panel_share_change": "forgetting.panel_after",
+}
+"""Column -> a field of the record whose absence explains that of the column."""
+
+QUALITY_ORDER = ("val_loss", "bleu", "nist", "meteor", "rouge1", "rouge2", "rougeL", "cider", "ser")
+"""The order of scores in tables; others follow."""
+
+
+def quality_columns(sweep: Sweep) -> dict[str, str]:
+    """Column -> field, of every score that a record of the sweep names."""
+    names = {name for record in sweep.recorded for name in (*record.quality, *record.base_quality)}
+    ordered = [name for name in QUALITY_ORDER if name in names] + sorted(names - set(QUALITY_ORDER))
+    return {quality_column(name): f"quality.{name}" for name in ordered}
+
+
+def quality_column(name: str) -> str:
+    """The column of a score."""
+    return "val_loss_nats_per_token" if name == "val_loss" else name
+
+
+def value_at(record: Record, path: str) -> Any:
+    """The value at a dotted path through fields and mappings, or None."""
+    value: Any = record
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
+    return finite(value) if isinstance(value, float) else value
+
+
+def why_missing(record: Record, path: str) -> str:
+    """Why the value at a path is missing: the record's own reason, for the field or for what it belongs to."""
+    parts = path.split(".")
+    value: Any = record
+    for name in parts:
+        value = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
+    if isinstance(value, float):
+        return f"{parts[-1]} is not a finite number ({value})"
+    names = [".".join(parts[:length]) for length in range(len(parts), 0, -1)] + parts[-1:]
+    reasons = [record.null_reasons[name] for name in names if name in record.null_reasons]
+    return reasons[0] if reasons else "not recorded"
+
+
+def tidy(sweep: Sweep, comparison: Comparison) -> pd.DataFrame:
+    """One row a run in the sweep's order, indexed by run id; a run without a record has its status and nothing else."""
+    fields = FIELDS | quality_columns(sweep)
+    rows = [_row(sweep, run, fields, comparison.verdicts.get(run.id, Verdict())) for run in sweep.runs]
+    columns = {name: _series([row[name] for row in rows]) for name in rows[0]} if rows else {}
+    return pd.DataFrame(columns).set_axis([run.id for run in sweep.runs], axis=0)
+
+
+def _row(sweep: Sweep, run: Run, fields: dict[str, str], verdict: Verdict) -> dict[str, Any]:
+    """The values of one run."""
+    record = run.record
+    row: dict[str, Any] = {
+        "sweep": sweep.name,
+        "run_id": run.id,
+        "label": run.label,
+        "overrides": run.overrides,
+        "status": run.status,
+        "cause": run.problem if record is None else record.cause,
+    }
+    row |= {column: None if record is None else value_at(record, path) for column, path in fields.items()}
+    row["rank"] = row["rank"] if isinstance(row["rank"], int) else None
+    parameters = record.parameters if record else None
+    row["trainable_percent_of_total"] = (
+        100 * parameters.trainable / parameters.total if parameters and parameters.total else None
+    )
+    text, panel = "general_text_loss_{}_nats_per_token", "panel_share_{}"
+    row[text.format("change")] = _difference(row[text.format("after")], row[text.format("before")])
+    row[panel.format("change")] = _difference(row[panel.format("after")], row[panel.format("before")])
+    row["bleu_change"] = verdict.change
+    row["bleu_change_low"] = verdict.interval.low if verdict.interval else None
+    row["bleu_change_high"] = verdict.interval.high if verdict.interval else None
+    row["verdict"] = verdict.word or None
+    return row
+
+
+def _difference(after: float | None, before: float | None) -> float | None:
+    """After minus before, where both are known."""
+    return None if after is None or before is None else after - before
+
+
+def _series(values: Sequence[Any]) -> pd.Series[Any]:
+    """A nullable column: text, whole numbers or numbers, whichever holds every value unchanged."""
+    known = [value for value in values if value is not None]
+    if any(isinstance(value, str) for value in known):
+        return pd.Series([None if value is None else str(value) for value in values], dtype="string")
+    # A column of nothing is whole, so that beside a whole one of another table it leaves that as it is.
+    whole = all(isinstance(value, int) for value in known)
+    return pd.Series(list(values), dtype="Int64" if whole else "Float64")

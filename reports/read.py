@@ -1,0 +1,146 @@
+"""Sweeps, records and per-example scores, read from a results folder. A bad file is a row that says so, not a crash."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import UserError
+from harness.results import Record, UnreadableRecord, read_record, read_sweep, run_folder
+
+NOT_RUN = "not run"
+UNREADABLE = "unreadable record"
+
+BLEU_FIELD = "bleu"
+"""Field of a line of predictions.jsonl that holds the example's BLEU statistics."""
+BLEU_WIDTH = 10
+"""Hypothesis length, reference length, matches of 1- to 4-grams, totals of 1- to 4-grams."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a sweep, with its record if there is one."""
+
+    id: str
+    label: str
+    """Short name of the row, as the sweep gives it."""
+    overrides: str
+    """What produces the run on the command line."""
+    folder: Path
+    """Where the record and the predictions lie."""
+    record: Record | None = None
+    problem: str | None = None
+    """Why the record cannot be read, in one line."""
+
+    @property
+    def status(self) -> str:
+        """The record's status, `not run` or `unreadable record`."""
+        if self.record is not None:
+            return self.record.status
+        return UNREADABLE if self.problem else NOT_RUN
+
+    @property
+    def done(self) -> Record | None:
+        """The record, if its status is ok."""
+        return self.record if self.status == "ok" else None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A named question and the runs that answer it, in the sweep's order."""
+
+    name: str
+    question: str
+    runs: tuple[Run, ...]
+
+    @property
+    def done(self) -> list[tuple[Run, Record]]:
+        """The runs whose record is ok, with it."""
+        return [(run, run.done) for run in self.runs if run.done is not None]
+
+    @property
+    def recorded(self) -> list[Record]:
+        """Every record that could be read."""
+        return [run.record for run in self.runs if run.record is not None]
+
+    def count(self) -> dict[str, int]:
+        """How many runs are done, failed (with an unreadable record too) and missing."""
+        done = len(self.done)
+        missing = sum(run.status == NOT_RUN for run in self.runs)
+        return {"done": done, "failed": len(self.runs) - done - missing, "missing": missing}
+
+
+class UnusablePredictions(ValueError):
+    """Predictions that are absent or not what the record says; the message says why in one line."""
+
+
+def sweep_names(results: Path) -> list[str]:
+    """The names of the sweeps in a results folder, sorted. Raises UserError where there is none."""
+    names = sorted(path.stem for path in (results / "sweeps").glob("*.json"))
+    if not names:
+        raise UserError(
+            f"{results}: no sweeps there; run one (python -m harness +sweep=NAME) or name another --results"
+        )
+    return names
+
+
+def load_sweep(results: Path, name: str) -> Sweep:
+    """A sweep with the records of its runs. Raises UserError where the sweep is absent or not one."""
+    content = read_sweep(results, name)
+    try:
+        # A grid may give the same run twice; it is one row.
+        listed = {str(run["id"]): run for run in content["runs"]}
+        runs = tuple(load_run(results, run) for run in listed.values())
+        return Sweep(name, str(content["question"]), runs)
+    except (KeyError, TypeError, AttributeError) as error:
+        problem = f"{results / 'sweeps' / name}.json: not a sweep ({error!r}); run the sweep again to write it anew"
+        raise UserError(problem) from None
+
+
+def load_run(results: Path, listed: dict[str, Any]) -> Run:
+    """One run as a sweep lists it (`id`, `label`, `overrides`), with its record."""
+    folder = run_folder(results, str(listed["id"]))
+    run = Run(str(listed["id"]), str(listed["label"]), str(listed["overrides"]), folder)
+    path = folder / "record.json"
+    if not path.exists():
+        return run
+    try:
+        record = read_record(path)
+    except (UnreadableRecord, OSError) as error:
+        return Run(run.id, run.label, run.overrides, folder, problem=" ".join(str(error).split()))
+    return Run(run.id, run.label, run.overrides, folder, record=record)
+
+
+def finite(value: float | None) -> float | None:
+    """The value, or None for what is not a finite number: a report shows it as missing."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def bleu_statistics(run: Run) -> tuple[tuple[int, ...], NDArray[np.int64]]:
+    """Indices of a run's test examples, ascending, and their BLEU statistics, shape (examples, 10).
+
+    Raises UnusablePredictions.
+    """
+    path = run.folder / "predictions.jsonl"
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        found = {int(line["index"]): line[BLEU_FIELD] for line in lines}
+        indices = tuple(sorted(found))
+        table = np.array([found[index] for index in indices])
+    except FileNotFoundError:
+        raise UnusablePredictions("there is no predictions.jsonl beside the record") from None
+    except KeyError as error:
+        raise UnusablePredictions(f"predictions.jsonl has a line without {error}") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise UnusablePredictions(f"predictions.jsonl is not readable ({' '.join(str(error).split())})") from None
+    if len(indices) != len(lines):
+        raise UnusablePredictions("predictions.jsonl has an example twice")
+    if not lines or table.shape != (len(lines), BLEU_WIDTH) or table.dtype.kind not in "iu" or table.min() < 0:
+        raise UnusablePredictions(f"predictions.jsonl does not hold {BLEU_WIDTH} counts for each example")
+    return indices, table.astype(np.int64)
