@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -17,7 +17,7 @@ from pydantic import Field, InstanceOf, ValidationError
 from harness import data
 from harness.data import Source
 from harness.environment import fingerprint, gpu_name, resolve_dtype
-from harness.errors import UserError, nearest
+from harness.errors import UserError, nearest, nearest_key
 from harness.methods import Method
 from harness.models import BaseModelSource
 from harness.quantization import Quantization
@@ -28,6 +28,9 @@ from harness.targets import Targets
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
 SWEEPS = ROOT / "sweeps"
+
+GIVEN = "HARNESS_GIVEN"
+"""Environment variable in which the command line hands a sweep's overrides to the sweeper, as a JSON list."""
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -145,34 +148,58 @@ class RunSettings(Settings):
 
 def settings_from(config: DictConfig) -> RunSettings:
     """The typed settings of a composed configuration. Raises UserError with every problem at once."""
-    names = [str(name) for name in config if name != "hydra"]
+    config = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
+    if missing := _missing(config):
+        raise UserError(*(f"{key}: is missing; give {key}=…" for key in missing))
     try:
-        content = OmegaConf.to_container(OmegaConf.masked_copy(config, names), resolve=True, throw_on_missing=True)
+        content = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise UserError(_first_line(error)) from None
     assert isinstance(content, dict)
-    problems: list[str] = []
+    groups: dict[str, Any] = {str(name): value for name, value in content.items()}
+    known = _leaves(groups)
+    problems: dict[str, str] = {}
     failed = set()
-    for name, value in content.items():
+    for name, value in groups.items():
         if isinstance(value, dict) and "_target_" in value:
             try:
-                target = get_class(value["_target_"])
-                content[name] = target.model_validate({k: v for k, v in value.items() if k != "_target_"})
+                target: Any = get_class(value["_target_"])
+                groups[name] = target.model_validate({k: v for k, v in value.items() if k != "_target_"})
             except ValidationError as error:
-                problems += _describe(error, (name,), set(value))
+                problems |= _describe(error, (name,), known)
                 failed.add(name)
             except Exception as error:  # get_class raises a bare Exception for a name that does not exist
-                problems.append(f"{name}._target_: {_first_line(error)}")
+                problems[f"{name}._target_"] = f"{name}._target_: {_first_line(error)}"
                 failed.add(name)
     try:
-        settings = RunSettings.model_validate(content)
+        settings = RunSettings.model_validate(groups)
     except ValidationError as error:
-        problems += _describe(error, (), set(content), skip=failed)
-    if not problems:
-        problems = contradictions(settings)
+        problems |= _describe(error, (), known, skip=failed)
     if problems:
-        raise UserError(*problems)
+        # What is taken over from another setting (alpha from rank) is wrong because that one is: one problem, not two.
+        own = {place: line for place, line in problems.items() if not _taken_over(config, place)}
+        raise UserError(*(own or problems).values())
+    if found := contradictions(settings):
+        raise UserError(*found)
     return settings
+
+
+def _missing(node: DictConfig, place: str = "") -> list[str]:
+    """The dotted keys that must be given and are not."""
+    found = []
+    for name in node:
+        if OmegaConf.is_missing(node, name):
+            found.append(f"{place}{name}")
+        elif not OmegaConf.is_interpolation(node, str(name)) and isinstance(node[name], DictConfig):
+            found += _missing(node[name], f"{place}{name}.")
+    return found
+
+
+def _taken_over(config: DictConfig, place: str) -> bool:
+    """The value at this dotted place is an interpolation of another one."""
+    group, _, name = place.rpartition(".")
+    node = OmegaConf.select(config, group) if group else config
+    return isinstance(node, DictConfig) and OmegaConf.is_interpolation(node, name)
 
 
 def contradictions(settings: RunSettings) -> list[str]:
@@ -200,21 +227,22 @@ def contradictions(settings: RunSettings) -> list[str]:
 
 
 def _describe(
-    error: ValidationError, prefix: tuple[str, ...], keys: set[str], skip: set[str] | frozenset[str] = frozenset()
-) -> list[str]:
-    """A line for each problem that pydantic found: where, what, and the nearest name."""
-    lines = []
-    for found in error.errors():
-        place = (*prefix, *(str(part) for part in found["loc"]))
-        if place[0] in skip:
+    error: ValidationError, prefix: tuple[str, ...], known: list[str], skip: set[str] | frozenset[str] = frozenset()
+) -> dict[str, str]:
+    """For each problem that pydantic found, by place: where, what, and the nearest name of the keys that there are."""
+    found = [(".".join((*prefix, *map(str, each["loc"]))), each) for each in error.errors()]
+    unknown = {where for where, each in found if each["type"] == "extra_forbidden"}
+    known = [key for key in known if key not in unknown]
+    lines = {}
+    for where, each in found:
+        if where.partition(".")[0] in skip:
             continue
-        where = ".".join(place)
-        if found["type"] == "extra_forbidden":
-            lines.append(f"{where}: unknown key; {nearest(where, known_keys([]))}")
-        elif found["type"] == "missing":
-            lines.append(f"{where}: is missing; give {where}=…")
+        if where in unknown:
+            lines[where] = f"{where}: unknown key; {nearest_key(where, known)}"
+        elif each["type"] == "missing":
+            lines[where] = f"{where}: is missing; give {where}=…"
         else:
-            lines.append(f"{where}={found['input']}: {found['msg'][0].lower()}{found['msg'][1:]}")
+            lines[where] = f"{where}={each['input']}: {each['msg'][0].lower()}{each['msg'][1:]}"
     return lines
 
 
@@ -237,14 +265,15 @@ def known_keys(overrides: list[str]) -> list[str]:
             config = compose("config", overrides)
         except HydraException:
             config = compose("config")
-    content = OmegaConf.to_container(config, resolve=False)
+    return _leaves(OmegaConf.to_container(config, resolve=False))
 
-    def walk(node: Any, place: str) -> list[str]:
-        if not isinstance(node, dict):
-            return [place]
-        return [key for name, child in node.items() for key in walk(child, f"{place}.{name}" if place else str(name))]
 
-    return [key for key in walk(content, "") if not key.endswith("_target_")]
+def _leaves(node: Any, place: str = "") -> list[str]:
+    """The dotted keys of a nested dictionary, `_target_` aside."""
+    if not isinstance(node, dict):
+        return [place]
+    found = [key for name, child in node.items() for key in _leaves(child, f"{place}.{name}" if place else str(name))]
+    return [key for key in found if not key.endswith("_target_")]
 
 
 def explain(error: HydraException, overrides: list[str]) -> UserError:
@@ -258,12 +287,14 @@ def explain(error: HydraException, overrides: list[str]) -> UserError:
         rest = [o for o in overrides if o.split("=")[0].lstrip("+~") != key]
         group = key.partition(".")[0]
         known = known_keys([o for o in rest if "=" in o and "." not in o.split("=")[0]])
-        siblings = [k for k in known if k.startswith(f"{group}.")] if "." in key else known
-        if not siblings:
-            return UserError(f"{key}: unknown key; {nearest(key, known)}")
         chosen = next((o.split("=", 1)[1] for o in rest if o.startswith(f"{group}=")), None)
-        context = f"{group}={chosen} has no such setting" if chosen else "unknown key"
-        return UserError(f"{key}: {context}; {nearest(key, siblings)}")
+        context = f"{group}={chosen} has no such setting" if chosen and "." in key else "unknown key"
+        return UserError(f"{key}: {context}; {nearest_key(key, known)}")
+    if isinstance(error, OverrideParseException):
+        why = _first_line(error)
+        return UserError(f"{error.override}: cannot be read ({why}); it must be key=value in Hydra's grammar")
+    if ambiguous := re.match(r"Ambiguous value for argument '([^']+)'", str(error)):
+        return UserError(f"{ambiguous[1]}: gives several values; run them as a sweep with -m, or quote a list: [a,b]")
     return UserError(_first_line(error))
 
 

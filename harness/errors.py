@@ -14,6 +14,19 @@ class UserError(ValueError):
         self.problems = problems
 
 
+def nearest_key(key: str, known: list[str]) -> str:
+    """As `nearest`, for a dotted key: the same name in another group, or a near one in its own."""
+    from difflib import get_close_matches
+
+    group, _, name = key.rpartition(".")
+    if same := [k for k in known if k.rpartition(".")[2] == name]:
+        return f"did you mean {min(same, key=len)}?"
+    siblings = [k for k in known if group and k.startswith(f"{group}.")] or sorted({k.partition(".")[0] for k in known})
+    names = {k.rpartition(".")[2]: k for k in siblings}
+    close = get_close_matches(name, names, n=1)
+    return f"did you mean {names[close[0]]}?" if close else f"choose from: {', '.join(sorted(siblings))}"
+
+
 def nearest(name: str, choices: list[str]) -> str:
     """`; did you mean X?`, or the choices themselves where none is near."""
     from difflib import get_close_matches

@@ -49,7 +49,7 @@ def generate(
 
     # Beam options are refused by transformers where there are no beams.
     beams = {"length_penalty": settings.length_penalty} if settings.beams > 1 else {}
-    config = GenerationConfig(
+    config = GenerationConfig(  # type: ignore[no-untyped-call]
         do_sample=False,
         max_new_tokens=settings.max_new_tokens,
         num_beams=settings.beams,
@@ -85,7 +85,8 @@ def score(examples: Sequence[Example], predictions: Sequence[str], slots: bool) 
     references = [example.references for example in examples]
     bleu = corpus_bleu(predictions, references)
     rouges = rouge(predictions, references)
-    quality: dict[str, float | None] = {"bleu": bleu.score} | {kind: fmean(r[kind] for r in rouges) for kind in KINDS}
+    quality: dict[str, float | None] = {"bleu": bleu.score}
+    quality |= {kind: fmean(r[kind] for r in rouges) for kind in KINDS}
     signatures = {"bleu": bleu.signature} | dict.fromkeys(KINDS, rouge_signature())
     lines: list[dict[str, Any]] = [
         {"index": i, "prediction": text, "bleu": list(statistics), **ranks}

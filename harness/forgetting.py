@@ -76,7 +76,7 @@ def text_loss(forward: LabelForward, batches: Sequence[Batch], keep: Path | None
     forward.model.eval()
     total = distance = 0.0
     kept: dict[str, torch.Tensor] = {}
-    file = safe_open(str(base), framework="pt") if base else None  # type: ignore[no-untyped-call]
+    file: Any = safe_open(str(base), framework="pt") if base else None
     for index, batch in enumerate(batches):
         logits = forward.logits(batch)
         total += cross_entropy(logits.float(), batch.targets, reduction="sum").item()

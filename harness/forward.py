@@ -34,7 +34,8 @@ class LabelForward:
     @contextmanager
     def _selecting(self, predict: torch.Tensor) -> Iterator[None]:
         self._predict = predict
-        handle = self.model.get_output_embeddings().register_forward_pre_hook(self._select)
+        head: torch.nn.Module = self.model.get_output_embeddings()
+        handle = head.register_forward_pre_hook(self._select)
         try:
             yield
         finally:

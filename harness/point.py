@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from harness.config import RunSettings, settings_from
 from harness.errors import UserError
 from harness.results import Record, finished, read_record, run_folder, write_record
-from harness.worker import Worker
+from harness.worker import Worker, WorkerEnded
 
 _worker: Worker | None = None
 
@@ -39,7 +39,10 @@ def run_point(config: DictConfig) -> Record:
                 return record
             return _run(config, settings, run, folder)
     except OSError as error:
-        raise UserError(f"results={settings.results}: cannot be written ({error}); choose another folder") from None
+        why = error.strerror or error
+        raise UserError(
+            f"results={settings.results}: cannot be written ({why}); free space, or choose another folder"
+        ) from None
 
 
 def _held(lock: FileLock, run: str) -> Any:
@@ -68,9 +71,11 @@ def _run(config: DictConfig, settings: RunSettings, run: str, folder: Path) -> R
             code = _worker.run(job, settings.train.time_limit)
             if code != 0:
                 break
-    except UserError:
+    except WorkerEnded as ended:
         _worker = None
-        raise
+        code = ended.code
+        if code >= 0:  # it could not start: no run can, and its traceback has said why
+            raise UserError(f"the worker process ended with code {code}; see what it printed above") from None
     if path.exists():
         record = read_record(path)
         if record.started >= began:
@@ -87,7 +92,7 @@ def _run(config: DictConfig, settings: RunSettings, run: str, folder: Path) -> R
     record = Record(
         id=run,
         key=settings.key(),
-        status=status,  # type: ignore[arg-type]  # one of its literals
+        status=status,
         cause=cause,
         started=began,
         model_description=settings.model.describe(),

@@ -64,8 +64,9 @@ class SweepView:
     is the same whichever launcher runs the points.
     """
 
-    def __init__(self, points: Sequence[Point], results: Path) -> None:
+    def __init__(self, points: Sequence[Point], results: Path, tell: bool = True) -> None:
         self.points, self.results = points, results
+        self.tell = tell  # False: whoever runs a single point says itself how it ended
         self.began = time.time()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -96,6 +97,7 @@ class SweepView:
     def _look(self) -> None:
         counts = Counts()
         finished_here = 0
+        news = []
         for point in self.points:
             folder = run_folder(self.results, point.run)
             status, cause, seconds = self._status(point, folder)
@@ -106,10 +108,12 @@ class SweepView:
             counts.done += status == "ok"
             counts.failed += status != "ok"
             finished_here += not point.done
-            if point.run not in self._told:
+            if self.tell and point.run not in self._told:
                 self._told.add(point.run)
                 why = f": {cause}" if cause else ""
-                self._say(f"{point.label}: {status}{why} ({seconds:.0f} s); {self._summary(counts, finished_here)}")
+                news.append(f"{point.label}: {status}{why} ({seconds:.0f} s)")
+        for line in news:
+            self._say(f"{line}; {self._summary(counts, finished_here)}")
         if self._live:
             from rich.text import Text
 
@@ -124,7 +128,7 @@ class SweepView:
             if path.stat().st_mtime < self.began:
                 return None, None, 0.0
             record = read_record(path)
-        except (FileNotFoundError, UnreadableRecord):
+        except (OSError, UnreadableRecord):  # the run itself tells what is wrong with the folder
             return None, None, 0.0
         return record.status, record.cause, record.seconds.get("total", sum(record.seconds.values()))
 

@@ -25,10 +25,12 @@ class Quantization(Settings):
         if self.kind == "none":
             return None
         if self.kind == "int8":
-            return BitsAndBytesConfig(load_in_8bit=True)
-        return BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type=self.kind,
-            bnb_4bit_use_double_quant=self.double,
-            bnb_4bit_compute_dtype=dtype,
-        )
+            options: dict[str, Any] = {"load_in_8bit": True}
+        else:
+            options = {
+                "load_in_4bit": True,
+                "bnb_4bit_quant_type": self.kind,
+                "bnb_4bit_use_double_quant": self.double,
+                "bnb_4bit_compute_dtype": dtype,
+            }
+        return BitsAndBytesConfig(**options)  # type: ignore[no-untyped-call]

@@ -228,7 +228,7 @@ def _measured(
         task = Task(settings, base)
         base_parameters = parameters.total(model)
         roles = targets.resolve(model, settings.roles)
-        model = method.apply(model, roles)
+        model = method.apply(model, tokenizer, roles)
         to_master_precision(model)
         if not any(p.requires_grad for p in model.parameters()) and method.trains:
             raise UserError(f"method={method.name}: finds nothing to train in this model; choose other targets")
@@ -236,7 +236,8 @@ def _measured(
         added = parameters.total(model) - base_parameters
         forward = LabelForward(model, DTYPES[settings.precision])
 
-    train_peak, state, quality = None, None, {}
+    train_peak, state = None, None
+    quality: dict[str, float | None] = {}
     if method.trains:
         assert method.lr is not None
         meter.start()
@@ -364,7 +365,7 @@ def null_reasons(device: str, trains: bool, train: Peak | None, timed: bool) -> 
             ["throughput", "learning_rate", "forgetting"],
             untouched,
         ) | {"memory": "its scores are made once and shared by all rows"}
-    reasons = {}
+    reasons: dict[str, str] = {}
     if device == "cpu":
         reasons |= dict.fromkeys(["memory.train_cuda_allocated", "memory.evaluate_cuda_allocated"], "the run was on a CPU")
     if device == "cuda":

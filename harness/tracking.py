@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,13 +42,14 @@ class Tracking:
             "settings": quiet,
         }
         try:
-            self.run = wandb.init(mode=mode, **options)  # type: ignore[arg-type]  # one of its literals
+            self.run = wandb.init(mode=mode, **options)
         except Exception as error:
             # wandb raises its own errors and those of its transport: a wrong key, no network, a full quota.
             if mode != "online":
                 raise
-            self.warnings.append(f"W&B online failed ({_line(error)}); logged offline, send it with `wandb sync`")
+            wandb.teardown()  # the failed attempt would keep the run's id to itself
             self.run = wandb.init(mode="offline", **options)
+            self.warnings.append(f"W&B online failed ({_line(error)}); logged offline, send it with `wandb sync`")
 
     def __enter__(self) -> Tracking:
         return self
@@ -77,7 +78,7 @@ class Tracking:
 
         summary = record.model_dump(mode="json", include={"parameters", "memory", "throughput", "quality", "forgetting"})
         self.run.summary.update(summary | {"status": record.status})
-        rows = [[line["index"], line["prediction"]] for line in lines]
+        rows: list[Iterable[Any]] = [[line["index"], line["prediction"]] for line in lines]
         self.run.log({"predictions": wandb.Table(columns=["index", "prediction"], data=rows)})
         self.run.finish()
 

@@ -61,8 +61,8 @@ def make_optimizer(name: str, parameters: Sequence[torch.nn.Parameter], lr: floa
         return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True)
     import bitsandbytes as bnb
 
-    kind = {"adamw8bit": bnb.optim.AdamW8bit, "paged_adamw8bit": bnb.optim.PagedAdamW8bit}[name]
-    return kind(parameters, lr=lr, weight_decay=weight_decay)
+    kinds = {"adamw8bit": "AdamW8bit", "paged_adamw8bit": "PagedAdamW8bit"}
+    return getattr(bnb.optim, kinds[name])(parameters, lr=lr, weight_decay=weight_decay)
 
 
 class Trainer:

@@ -9,9 +9,10 @@ because OpenMP threads do not survive a fork, and never touches a GPU, because C
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import selectors
+import queue
 import signal
 import subprocess
 import sys
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 GRACE = 60.0
 """Seconds after a run's time limit in which it may end by itself; then it is killed."""
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""What asks a run to end."""
+
 
 class Worker:
     """The parent's side: start it once, then `run` one job after another."""
@@ -43,66 +47,104 @@ class Worker:
             stdout=subprocess.PIPE,
             pass_fds=(lifeline,),
             text=True,
-            env=os.environ | {"TOKENIZERS_PARALLELISM": "false"},
-            cwd=os.getcwd(),
+            env=os.environ | {"TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": _with_this_package()},
         )
         os.close(lifeline)
+        self._answers: queue.SimpleQueue[dict[str, int]] = queue.SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        """Queue the worker's answers, and an empty one when it is gone."""
+        assert self._process.stdout
+        for line in self._process.stdout:
+            self._answers.put(json.loads(line))
+        self._answers.put({})
 
     def run(self, job: dict[str, Any], time_limit: float | None) -> int | None:
         """Do one job; the exit code of its process (negative: the signal that ended it), None if it was killed for
-        being over its time. KeyboardInterrupt is passed on to the job, which is waited for, and raised again."""
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
+        being over its time. KeyboardInterrupt is passed on to the job, which is waited for, and raised again. Raises
+        WorkerEnded."""
+        assert self._process.stdin
+        try:
+            self._process.stdin.write(json.dumps(job) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise WorkerEnded(self._process.wait()) from None
         deadline = None if time_limit is None else time.monotonic() + time_limit + GRACE
         child: int | None = None
         interrupted = killed = False
-        selector = selectors.DefaultSelector()
-        selector.register(self._process.stdout, selectors.EVENT_READ)
         while True:
             try:
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                if not selector.select(left):
-                    killed, deadline = True, None
-                    if child:
-                        os.kill(child, signal.SIGKILL)
-                    continue
-                line = self._process.stdout.readline()
-                if not line:
-                    raise UserError("the worker process ended; it may have been killed for lack of memory. Run again")
-                answer = json.loads(line)
-                child = answer.get("pid", child)
+                answer = self._answers.get(timeout=left)
+                if not answer:
+                    _signal(child, signal.SIGKILL)
+                    raise WorkerEnded(self._process.wait())
                 if "exit" in answer:
                     break
+                child = answer["pid"]
+                if interrupted:  # before there was a process to tell
+                    _signal(child, signal.SIGINT)
+            except queue.Empty:
+                killed, deadline = True, None
+                _signal(child, signal.SIGKILL)
             except KeyboardInterrupt:
                 if interrupted:
                     raise
                 interrupted = True
-                if child:
-                    os.kill(child, signal.SIGINT)
+                _signal(child, signal.SIGINT)
         if interrupted:
             raise KeyboardInterrupt
-        return None if killed else int(answer["exit"])
+        return None if killed else answer["exit"]
 
     def close(self) -> None:
-        """End the worker."""
-        assert self._process.stdin
-        self._process.stdin.close()
+        """End the worker, and the run that it may still have."""
         os.close(self._alive)
-        self._process.wait(timeout=10)
+        with contextlib.suppress(BrokenPipeError):
+            assert self._process.stdin
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class WorkerEnded(Exception):
+    """The worker is gone; `code` is its exit code, negative for the signal that ended it."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def _signal(process: int | None, number: int) -> None:
+    """Send a signal to a process, if it has started and not ended yet."""
+    if process is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, number)
+
+
+def _with_this_package() -> str:
+    """PYTHONPATH by which the worker finds this package wherever it is started."""
+    root = str(Path(__file__).parent.parent)
+    return os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
 
 
 def serve(lifeline: int) -> None:
     """The worker's side: fork a child for each job that comes on standard input, and say how it ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Blocked, not ignored: a signal that comes while a child is not ready yet waits for it. A terminal or a scheduler
+    # may signal the whole group, and this process has to stay until its child has written its checkpoint.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints must not be read as an answer
     import peft  # noqa: F401  # imported here, so that no child has to
     import torch
-    import transformers  # noqa: F401
+    from transformers.utils import logging
 
     import harness.run
 
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # its bars would run through the live view
     torch.set_num_threads(1)
     bases = Bases()
     for line in sys.stdin:
@@ -154,8 +196,9 @@ def settings_of(job: dict[str, Any]) -> RunSettings:
 def child(job: dict[str, Any], base: Any, lifeline: int) -> int:
     """One job in the process forked for it. Returns the exit code: 0 done, 1 failed and recorded, 2 a user error."""
     stop = threading.Event()
-    signal.signal(signal.SIGINT, lambda *_: stop.set())
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: stop.set())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
     folder = Path(job["folder"])
     log = (folder / "log.txt").open("a", buffering=1)
@@ -180,6 +223,7 @@ def _do(job: dict[str, Any], base: Any, stopped: Callable[[], bool]) -> int:
     import torch
 
     from harness import run as runner
+    from harness.train import RunEnded
     from harness.environment import resolve_device, usable_cores
     from harness.progress import ProgressFile
     from harness.results import Record, write_record
@@ -211,7 +255,7 @@ def _do(job: dict[str, Any], base: Any, stopped: Callable[[], bool]) -> int:
             runner.measure_base(settings, base, watch)
         else:
             write_record(Path(settings.results), runner.execute(settings, job["run"], base, watch))
-    except runner.RunEnded as end:
+    except RunEnded as end:
         return failed(end.status, end.cause, end.step)
     except UserError as error:
         return failed("error", "; ".join(error.problems), watch.step, user_error=True)

@@ -46,7 +46,8 @@ class Source(Settings):
 
     def render(self, example: Example) -> str:
         """The text that the model completes."""
-        return _template(self.prompt).render(source=example.source)
+        text: str = _template(self.prompt).render(source=example.source)
+        return text
 
 
 @functools.cache

@@ -54,11 +54,11 @@ class E2E(Source):
         }
 
 
-def read_pairs(path: Path) -> list[tuple[str, str]]:
+def read_pairs(path: Path, delimiter: str = ",") -> list[tuple[str, str]]:
     """Pairs of MR and reference of a CSV file with the columns `mr,ref`. Raises UserError with file and line."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(file, delimiter=delimiter)
             if not {"mr", "ref"} <= set(reader.fieldnames or []):
                 have = ", ".join(reader.fieldnames or []) or "none: the file is empty"
                 raise UserError(f"{path}: needs the columns mr and ref, has {have}")

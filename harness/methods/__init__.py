@@ -36,7 +36,7 @@ class Method(Settings):
         return self.name.replace("_", " ")
 
     @abstractmethod
-    def apply(self, model: Any, targets: dict[str, list[str]]) -> Any:
+    def apply(self, model: Any, tokenizer: Any, targets: dict[str, list[str]]) -> Any:
         """The model ready to train, its trainable parameters marked. Draws from torch's generator.
 
         `targets`: for each role the endings of the names of its modules.

@@ -16,7 +16,7 @@ class Ia3(Method):
 
     lr: Annotated[float, Field(gt=0)]
 
-    def apply(self, model: Any, targets: dict[str, list[str]]) -> Any:
+    def apply(self, model: Any, tokenizer: Any, targets: dict[str, list[str]]) -> Any:
         from peft import IA3Config, get_peft_model
 
         modules = [name for names in targets.values() for name in names]

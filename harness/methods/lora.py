@@ -23,7 +23,7 @@ class Lora(Method):
     def label(self) -> str:
         return f"lora r={self.rank}"
 
-    def apply(self, model: Any, targets: dict[str, list[str]]) -> Any:
+    def apply(self, model: Any, tokenizer: Any, targets: dict[str, list[str]]) -> Any:
         from peft import LoraConfig, get_peft_model
 
         modules = [name for names in targets.values() for name in names]

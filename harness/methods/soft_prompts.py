@@ -20,7 +20,7 @@ class PromptTuning(Method):
     virtual_tokens: Annotated[int, Field(ge=1)]
     init: Literal["vocabulary", "random"]
 
-    def apply(self, model: Any, targets: dict[str, list[str]]) -> Any:
+    def apply(self, model: Any, tokenizer: Any, targets: dict[str, list[str]]) -> Any:
         from peft import PromptTuningConfig, PromptTuningInit, get_peft_model
 
         start = PromptTuningInit.SAMPLE_VOCAB if self.init == "vocabulary" else PromptTuningInit.RANDOM
@@ -55,13 +55,28 @@ class PromptTuning(Method):
 
 class PrefixTuning(Method):
     """Trained keys and values before the text in every layer (Li and Liang 2021, https://arxiv.org/abs/2101.00190),
-    without reparameterization."""
+    without reparameterization. They start as the keys and values of a real text, as their section 4.3 advises: drawn at
+    random they break the model, and most of a short training goes into mending it."""
 
     lr: Annotated[float, Field(gt=0)]
     virtual_tokens: Annotated[int, Field(ge=1)]
+    init_text: Annotated[str, Field(min_length=1)]
+    """Text to start from; repeated, or cut, to `virtual_tokens` tokens."""
 
-    def apply(self, model: Any, targets: dict[str, list[str]]) -> Any:
+    def apply(self, model: Any, tokenizer: Any, targets: dict[str, list[str]]) -> Any:
+        import torch
         from peft import PrefixTuningConfig, get_peft_model
 
-        config = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=self.virtual_tokens)
-        return get_peft_model(model, config)
+        count = self.virtual_tokens
+        ids = tokenizer(self.init_text, add_special_tokens=False)["input_ids"]
+        repeated = (ids * (count // len(ids) + 1))[:count]
+        with torch.no_grad():
+            given = torch.tensor([repeated], device=model.get_input_embeddings().weight.device)
+            cache = model(input_ids=given, use_cache=True).past_key_values
+        config = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=count)
+        adapted = get_peft_model(model, config)
+        # PEFT reads a row as layer by layer the keys of all heads, then the values: [tokens, layers * 2 * heads * size].
+        pairs = [states for layer in cache.layers for states in (layer.keys, layer.values)]
+        rows = torch.cat([states[0].transpose(0, 1).flatten(1) for states in pairs], dim=1)
+        adapted.prompt_encoder["default"].embedding.weight.data.copy_(rows)
+        return adapted

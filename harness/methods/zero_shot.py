@@ -13,7 +13,7 @@ class ZeroShot(Method):
 
     trains: ClassVar[bool] = False
 
-    def apply(self, model: Any, targets: dict[str, list[str]]) -> Any:
+    def apply(self, model: Any, tokenizer: Any, targets: dict[str, list[str]]) -> Any:
         return model.requires_grad_(False)
 
     def save(self, model: Any, folder: Path) -> int:

@@ -32,7 +32,7 @@ def corpus_bleu(predictions: Sequence[str], references: Sequence[Sequence[str]])
     most = max(map(len, references))
     # A missing reference is None: as an empty string it would count as a reference of length 0.
     streams = [[group[i] if i < len(group) else None for group in references] for i in range(most)]
-    total = metric.corpus_score(list(predictions), streams)
+    total = metric.corpus_score(list(predictions), streams)  # type: ignore[arg-type]  # None is allowed, not annotated
     signature = str(metric.get_signature())
     sentence = BLEU(lowercase=True, tokenize="13a", effective_order=True)
     rows = []

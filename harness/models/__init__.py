@@ -49,7 +49,7 @@ def load_pretrained(
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             source,
             revision=revision,
             dtype=dtype,

@@ -54,11 +54,11 @@ def convert(folder: Path) -> None:
         loaded = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(**where)
     # The loaded model's configuration names a quantization that its weights no longer have, and cannot be saved.
-    config = loaded.config
+    config: Any = loaded.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    plain = LlamaForCausalLM(config).to(torch.bfloat16)
-    plain.load_state_dict(loaded.state_dict())
+    plain: Any = LlamaForCausalLM(config)
+    plain.to(torch.bfloat16).load_state_dict(loaded.state_dict())
     plain.tie_weights()
     plain.generation_config = loaded.generation_config
     plain.save_pretrained(folder)

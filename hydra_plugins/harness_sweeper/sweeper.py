@@ -4,6 +4,7 @@
 """
 # No `from __future__ import annotations`: Hydra executes a plugin's file in a way in which dataclasses cannot resolve it.
 
+import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -69,6 +70,8 @@ def read_sweep_file(name: str) -> SweepFile:
 class HarnessSweeper(Sweeper):
     """Expands grids, checks every point, skips what is done, and hands the rest to the launcher."""
 
+    config: DictConfig
+
     def __init__(self, dry_run: bool, max_points: int) -> None:
         self.dry_run, self.max_points = dry_run, max_points
 
@@ -80,10 +83,12 @@ class HarnessSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the sweep. Ends the process with 1 where a run failed; raises UserError before anything has run."""
+        from harness.config import GIVEN
         from harness.errors import UserError
         from harness.progress import SweepView
         from harness.results import write_sweep
 
+        arguments = json.loads(os.environ.get(GIVEN, "null")) or arguments
         named = [a.removeprefix("+sweep=") for a in arguments if a.startswith("+sweep=")]
         given = [a for a in arguments if not a.startswith("+sweep=")]
         if len(named) > 1:
@@ -100,7 +105,8 @@ class HarnessSweeper(Sweeper):
         try:
             write_sweep(results, file.name, file.question, runs)
         except OSError as error:
-            raise UserError(f"results={results}: cannot be written ({error}); choose another folder") from None
+            why = error.strerror or error
+            raise UserError(f"results={results}: cannot be written ({why}); free space, or choose another folder") from None
         todo = [list(row) for row, point in zip(rows, points, strict=True) if not point.done]
         print(f"sweep {file.name}: {len(points)} points, {len(points) - len(todo)} done before", file=sys.stderr)
         if not todo:
@@ -154,7 +160,9 @@ class HarnessSweeper(Sweeper):
         from harness.progress import Point
         from harness.results import finished
 
-        points, problems, results = [], [], Path()
+        points: list[Any] = []
+        problems: list[str] = []
+        results = Path()
         for row in rows:
             try:
                 config = self.context.config_loader.load_sweep_config(self.config, list(row))

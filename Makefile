@@ -1,0 +1,52 @@
+# `make help` lists what there is. The first target that needs it sets everything up in .venv.
+PYTHON ?= python3
+VENV ?= .venv
+SWEEP ?= quickstart
+RESULTS ?= results
+ARGS ?=
+FORMAT ?= markdown
+RUN = $(VENV)/bin/python
+READY = $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup sweep report test lint type bench gpu-check clean
+
+help: ## List the targets.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+setup: $(READY) ## Create .venv and install the pinned requirements and this package.
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: needs Python 3.11 or later; name one with make PYTHON=python3.12"; exit 2; }
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+sweep: $(READY) ## Run a sweep and print its table: SWEEP=quickstart, ARGS="train.steps=100", RESULTS=results.
+	@code=0; $(RUN) -m harness +sweep=$(SWEEP) results=$(RESULTS) $(ARGS) || code=$$?; \
+	case "$$code $(ARGS)" in *--dry-run*|2*|130*) exit $$code;; esac; \
+	$(RUN) -m reports $(SWEEP) --results $(RESULTS) --format $(FORMAT) && exit $$code
+
+report: $(READY) ## Print a sweep's table again: SWEEP=quickstart, FORMAT=markdown, csv or latex.
+	@$(RUN) -m reports $(SWEEP) --results $(RESULTS) --format $(FORMAT)
+
+test: $(READY) ## Run the tests; ARGS="-k name" chooses.
+	$(RUN) -m pytest $(ARGS)
+
+lint: $(READY) ## Check style and formatting.
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+type: $(READY) ## Check types.
+	$(RUN) -m mypy
+
+bench: $(READY) ## Compare speed with transformers.Trainer, side by side; run it alone.
+	$(RUN) -m benchmarks.against_trainer $(ARGS)
+
+gpu-check: $(READY) ## Run the tests that need a GPU; says so where there is none.
+	$(RUN) -m pytest -m gpu $(ARGS)
+
+clean: ## Remove .venv and caches of tools. Never results.
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

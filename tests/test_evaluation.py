@@ -1,0 +1,149 @@
+"""Generation: the same text at any batch size, equal to a loop written by hand; scores equal to their libraries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_training import never, quiet, trainer
+from tiny import METHODS, TRAINED, Adapted, adapted
+
+from harness.data import Example
+from harness.evaluate import first_line, generate, score
+from harness.forgetting import shares, text_loss, windows
+
+_made: dict[str, Adapted] = {}
+
+
+@pytest.fixture
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Adapted:
+    """A model trained a few steps by the method that the test names; one for all tests."""
+    method = request.param
+    if method not in _made:
+        a = adapted([f"method={method}", "train.steps=5"])
+        if a.settings.method.trains:
+            trainer(a, tmp_path_factory.mktemp(method)).run(never, quiet)
+        _made[method] = a
+    return _made[method]
+
+
+def texts(a: Adapted, size: int, beams: int = 1) -> list[str]:
+    """What eight prompts of unlike length are answered. A space is shown, since it would be stripped."""
+    prompts = [a.task.encoder.prompt(e, 12) for e in a.task.train[:8]]
+    assert len({len(prompt) for prompt in prompts}) > 4
+    changed = a.settings.eval.model_copy(update={"batch_size": size, "beams": beams})
+    return generate(a.settings.method, a.model, Shown(a.tokenizer), prompts, changed)
+
+
+class Shown:
+    """The tiny model's tokenizer, except that it decodes to the tokens' numbers."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.pad_token_id, self.eos_token_id = tokenizer.pad_token_id, tokenizer.eos_token_id
+        self.bos_token_id = tokenizer.bos_token_id
+
+    def batch_decode(self, rows: torch.Tensor, skip_special_tokens: bool) -> list[str]:
+        special = {self.pad_token_id, self.eos_token_id} if skip_special_tokens else set()
+        return [" ".join(str(token) for token in row if token not in special) for row in rows.tolist()]
+
+
+@pytest.mark.parametrize("trained", METHODS, indirect=True)
+@pytest.mark.parametrize("beams", [1, 3])
+def test_same_text_at_any_batch_size(trained: Adapted, beams: int) -> None:
+    alone = texts(trained, 1, beams)
+    assert texts(trained, 8, beams) == alone
+    assert texts(trained, 3, beams) == alone
+    assert len(set(alone)) > 1
+
+
+@pytest.mark.parametrize("trained", METHODS, indirect=True)
+def test_greedy_text_is_the_argmax_of_the_plain_forward_pass(trained: Adapted) -> None:
+    """The witness calls the model itself, one prompt at a time and without a cache or padding."""
+    a = trained
+    a.model.eval()
+    for example, text in zip(a.task.train[:3], texts(a, 3), strict=False):
+        ids = a.task.encoder.prompt(example, 12)
+        start = len(ids)
+        with torch.no_grad():
+            for _ in range(12):
+                given = torch.tensor([ids])
+                logits = a.model(input_ids=given, attention_mask=torch.ones_like(given), use_cache=False).logits
+                ids.append(int(logits[0, -1].argmax()))
+                if ids[-1] == a.tokenizer.eos_token_id:
+                    break
+        assert text == " ".join(str(token) for token in ids[start:] if token != a.tokenizer.eos_token_id)
+
+
+@pytest.mark.parametrize("trained", METHODS, indirect=True)
+def test_forgetting_is_nothing_for_the_base_and_something_after(trained: Adapted, tmp_path: Path) -> None:
+    base = adapted(["method=zero_shot"])
+    batches = windows(base.tokenizer, base.settings.forgetting, "cpu")
+    kept = tmp_path / "logits.safetensors"
+    before = text_loss(base.forward, batches, keep=kept, base=None)
+    after = text_loss(trained.forward, batches, keep=None, base=kept)
+    # The witness for the loss: transformers' own mean over each window.
+    with torch.no_grad():
+        own = [base.model(input_ids=b.ids, labels=b.ids).loss.item() for b in batches]
+    assert before.loss == pytest.approx(sum(own) / len(own), abs=1e-5)
+    assert before.tokens == sum(b.ids.shape[1] - 1 for b in batches)
+    assert after.kl is not None
+    if trained.settings.method.name == "zero_shot":
+        assert after.kl == pytest.approx(0, abs=1e-6)
+        assert after.loss == pytest.approx(before.loss, abs=1e-6)
+    else:
+        assert after.kl > 1e-5
+        # The witness for the divergence: torch's distributions, on the first window.
+        with torch.no_grad():
+            p, q = base.forward.logits(batches[0]), trained.forward.logits(batches[0])
+        categorical = torch.distributions.Categorical
+        one = torch.distributions.kl_divergence(categorical(logits=p), categorical(logits=q)).mean().item()
+        first = text_loss(trained.forward, batches[:1], keep=None, base=kept).kl
+        assert first == pytest.approx(one, rel=1e-4)
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_start_is_the_base(method: str) -> None:
+    """LoRA's B is zero and (IA)3's factors are one, so both start as the base, bit for bit; soft prompts do not."""
+    base, a = adapted(["method=zero_shot"]), adapted([f"method={method}"])
+    batch = base.task.validation[0]
+    with torch.no_grad():
+        same = torch.equal(base.forward.logits(batch), a.forward.logits(batch))
+    assert same == (method not in {"prompt_tuning", "prefix_tuning"})
+
+
+def test_score_of_perfect_and_empty_answers() -> None:
+    examples = [
+        Example("name[Aromi], eatType[pub], area[riverside]", ("Aromi is a pub in the riverside area.",)),
+        Example("name[Zizzi], food[Thai]", ("Zizzi serves Thai food to everyone.", "There is Thai food at Zizzi.")),
+    ]
+    perfect = score(examples, [e.references[-1] for e in examples], slots=True).quality
+    assert perfect["bleu"] == pytest.approx(100)
+    assert perfect["rougeL"] == pytest.approx(100)
+    assert perfect["ser"] == 0
+    empty = score(examples, ["", ""], slots=True).quality
+    assert empty["bleu"] == 0
+    assert empty["ser"] == 100
+
+
+def test_first_line() -> None:
+    assert first_line("\n  A pub. \nAnother thing") == "A pub."
+    assert first_line(" \n ") == ""
+
+
+def test_shares() -> None:
+    lines = [{"task": "sum", "right": True}, {"task": "sum", "right": False}, {"task": "repeat", "right": True}]
+    assert shares(lines) == {"sum": 0.5, "repeat": 1.0, "all": pytest.approx(2 / 3)}
+
+
+def test_prefix_starts_as_its_text() -> None:
+    """At the start the trained keys and values are those of the text, so that the model answers as if it read it."""
+    base = adapted(["method=zero_shot"])
+    a = adapted(["method=prefix_tuning", "method.init_text=abcdefgh", "method.virtual_tokens=20"])
+    read = (base.tokenizer("abcdefgh")["input_ids"] * 3)[:20]
+    ids = a.task.encoder.prompt(a.task.train[0], 12)
+    with torch.no_grad():
+        expected = base.model(input_ids=torch.tensor([read + ids])).logits[:, 20:]
+        got = a.model(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long)).logits
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)

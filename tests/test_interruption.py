@@ -1,0 +1,203 @@
+"""A sweep that is killed, stopped, out of time, out of disk or run twice at once loses nothing and repeats nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import Harness, wait_for
+from safetensors.numpy import load_file
+
+from harness.errors import UserError
+from harness.results import SCHEMA, Record, read_record, run_folder
+
+SLOW = ("train.steps=50", "train.checkpoint_every=5")
+"""Training long enough to be caught in the act."""
+
+
+def training(results: Path, after: int = 1) -> str | None:
+    """The id of the run that is training now and has done so many steps."""
+    for path in results.glob("runs/*/progress.json"):
+        state = json.loads(path.read_text())
+        ended = (path.parent / "record.json").exists()
+        if state["phase"] == "train" and state.get("step", 0) >= after and not ended:
+            return path.parent.name
+    return None
+
+
+def run_process(process: subprocess.Popen[str]) -> psutil.Process:
+    """The process in which a run happens: forked by the worker, which the command started."""
+    (worker,) = psutil.Process(process.pid).children()
+    (run,) = worker.children()
+    return run
+
+
+def losses(results: Path, run: str) -> list[tuple[float, float]]:
+    """Step and loss of every line of a curve."""
+    lines = (run_folder(results, run) / "curve.jsonl").read_text().splitlines()
+    return [(line["step"], line["loss"]) for line in map(json.loads, lines)]
+
+
+def test_a_killed_run_does_not_take_the_sweep_along(harness: Harness) -> None:
+    process = harness.start("-m", "seed=0,1", *SLOW)
+    victim = wait_for(lambda: training(harness.results))
+    run_process(process).kill()
+    _, err = process.communicate()
+    assert process.returncode == 1, err
+    assert "Traceback" not in err
+    records = harness.records()
+    assert sorted(record.status for record in records.values()) == ["error", "ok"]
+    assert "SIGKILL" in (records[victim].cause or "")
+    assert records[victim].step
+
+    (other,) = records.keys() - {victim}
+    assert harness("-m", "seed=0,1", *SLOW).returncode == 0
+    again = harness.records()
+    assert again[victim].status == "ok"
+    assert again[other] == records[other]
+
+
+def test_a_killed_sweep_leaves_no_process_and_goes_on_later(harness: Harness) -> None:
+    process = harness.start("-m", "seed=0,1", *SLOW)
+    wait_for(lambda: harness.records())
+    (first,) = harness.records()
+    path = run_folder(harness.results, first) / "record.json"
+    content, written = path.read_bytes(), path.stat().st_mtime_ns
+    second = wait_for(lambda: training(harness.results, after=10))
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 2
+    process.kill()
+    process.communicate()
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+
+    assert harness("-m", "seed=0,1", *SLOW).returncode == 0
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == (content, written)
+    assert harness.records()[second].status == "ok"
+    # The checkpoint that the killed run had written was gone on from, and the curve has no gap.
+    assert [step for step, _ in losses(harness.results, second)] == list(range(1, 51))
+
+
+def test_an_interrupted_run_goes_on_to_the_same_result(
+    harness: Harness, run_point: Callable[..., Record], tmp_path: Path
+) -> None:
+    for number, after in ((signal.SIGTERM, 5), (signal.SIGINT, 25)):
+        process = harness.start(*SLOW)
+        run = wait_for(lambda after=after: training(harness.results, after))
+        # As a scheduler and a terminal do: the signal goes to every process of the command.
+        main = psutil.Process(process.pid)
+        for one in (main, *main.children(recursive=True)):
+            one.send_signal(number)
+        _, err = process.communicate()
+        assert process.returncode == 130, err
+        assert "goes on from where it stopped" in err
+        assert "Traceback" not in err
+        stopped = harness.records()[run]
+        assert stopped.status == "interrupted"
+        assert stopped.step
+        assert after <= stopped.step < 50
+        (run_folder(harness.results, run) / "record.json").unlink()
+
+    assert run_point(*SLOW).step == 50
+    whole = run_point(*SLOW, f"results={tmp_path / 'whole'}")
+    assert whole.id == run
+    went_on, at_once = run_folder(harness.results, run), run_folder(tmp_path / "whole", run)
+    assert losses(harness.results, run) == losses(tmp_path / "whole", run)
+    left, right = (load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (went_on, at_once))
+    assert left.keys() == right.keys()
+    assert all((left[name] == right[name]).all() for name in left)
+    assert read_record(went_on / "record.json").quality == whole.quality
+    assert not (went_on / "checkpoint.pt").exists()
+
+
+def test_a_run_out_of_time(harness: Harness) -> None:
+    result = harness("train.time_limit=0.001")
+    assert result.returncode == 1
+    (record,) = harness.records().values()
+    assert record.status == "timeout"
+    assert "train.time_limit" in (record.cause or "")
+
+
+def test_a_run_that_diverges(run_point: Callable[..., Record]) -> None:
+    record = run_point("method.lr=1e30")
+    assert record.status == "diverged"
+    assert record.step is not None
+    assert "loss" in (record.cause or "")
+
+
+def test_a_truncated_record_is_set_aside_and_its_run_repeated(run_point: Callable[..., Record], tmp_path: Path) -> None:
+    first = run_point()
+    path = run_folder(tmp_path / "results", first.id) / "record.json"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    again = run_point()
+    assert (again.id, again.status, again.quality) == (first.id, "ok", first.quality)
+    assert path.with_name("record.unreadable-1.json").read_bytes() == whole[: len(whole) // 2]
+
+
+def test_a_record_of_a_newer_version_is_left_alone(harness: Harness, run_point: Callable[..., Record]) -> None:
+    record = run_point()
+    path = run_folder(harness.results, record.id) / "record.json"
+    path.write_text(json.dumps({"schema_version": SCHEMA + 1, "id": record.id}))
+    content = path.read_bytes()
+    for many in ([], ["-m"]):
+        result = harness(*many)
+        assert result.returncode == 2
+        assert result.stderr.startswith("error: ")
+        assert "upgrade" in result.stderr
+        assert path.read_bytes() == content
+
+
+def test_two_sweeps_at_once_train_each_point_once(harness: Harness) -> None:
+    both = [harness.start("-m", "seed=0,1") for _ in range(2)]
+    written: dict[Path, int] = {}
+
+    def ended() -> bool:
+        for path in harness.results.glob("runs/*/record.json"):
+            written.setdefault(path, path.stat().st_mtime_ns)
+        return all(process.poll() is not None for process in both)
+
+    wait_for(ended)
+    assert [process.returncode for process in both] == [0, 0]
+    assert [record.status for record in harness.records().values()] == ["ok", "ok"]
+    # A record that a second training had replaced would be younger than when it was first seen.
+    assert written == {path: path.stat().st_mtime_ns for path in harness.results.glob("runs/*/record.json")}
+    for process in both:
+        process.communicate()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of four megabytes."""
+    if os.name != "posix" or os.geteuid() != 0 or not shutil.which("mount"):
+        pytest.skip("mounting a small file system needs root")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True, text=True)
+    if mount.returncode != 0:
+        pytest.skip(f"a small file system cannot be mounted here: {mount.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk(run_point: Callable[..., Record], small_disk: Path) -> None:
+    results = f"results={small_disk}"
+    first = run_point(results)
+    path = run_folder(small_disk, first.id) / "record.json"
+    content = path.read_bytes()
+    with (small_disk / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space"):
+        while True:
+            filler.write(bytes(4096))
+    with pytest.raises(UserError, match="No space left on device; free space|No space left on device\\); free space"):
+        run_point(results, "seed=1")
+    assert path.read_bytes() == content
+    assert run_point(results) == first
+    (small_disk / "filler").unlink()
+    assert run_point(results, "seed=1").status == "ok"

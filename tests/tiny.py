@@ -1,0 +1,61 @@
+"""A tiny random model with its settings, for tests in the process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+
+from harness import run, targets
+from harness.config import CONF, RunSettings, settings_from
+from harness.forward import LabelForward
+from harness.train import to_master_precision
+
+SMALL = (
+    "model=tiny_random",
+    "data.size=100",
+    "dtype=fp32",
+    "tracker=none",
+    "train.steps=8",
+    "train.warmup_steps=2",
+    "train.batch_size=4",
+    "train.validation_examples=4",
+    "eval.test_examples=4",
+    "eval.max_new_tokens=12",
+    "forgetting.max_tokens=512",
+)
+torch.set_num_threads(1)  # a tiny model is fastest so, and two busy pools of threads stall each other
+
+METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
+TRAINED = [name for name in METHODS if name != "zero_shot"]
+
+
+def settings(*overrides: str) -> RunSettings:
+    """Typed settings of a tiny run."""
+    with initialize_config_dir(str(CONF), version_base=None):
+        return settings_from(compose("config", [*SMALL, *overrides]))
+
+
+@dataclass
+class Adapted:
+    """A model with its method applied."""
+
+    settings: RunSettings
+    model: Any
+    tokenizer: Any
+    task: run.Task
+    forward: LabelForward
+
+
+def adapted(overrides: Sequence[str]) -> Adapted:
+    """A tiny model with the method of these overrides, ready to train."""
+    chosen = settings(*overrides)
+    model, tokenizer = run.load_base(chosen)
+    task = run.Task(chosen, (model, tokenizer))
+    torch.manual_seed(chosen.seed)
+    model = chosen.method.apply(model, tokenizer, targets.resolve(model, chosen.roles))
+    to_master_precision(model)
+    return Adapted(chosen, model, tokenizer, task, LabelForward(model, run.DTYPES[chosen.precision]))
