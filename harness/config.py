@@ -187,10 +187,10 @@ def settings_from(config: DictConfig) -> RunSettings:
 def _missing(node: DictConfig, place: str = "") -> list[str]:
     """The dotted keys that must be given and are not."""
     found = []
-    for name in node:
+    for name in map(str, node):
         if OmegaConf.is_missing(node, name):
             found.append(f"{place}{name}")
-        elif not OmegaConf.is_interpolation(node, str(name)) and isinstance(node[name], DictConfig):
+        elif not OmegaConf.is_interpolation(node, name) and isinstance(node[name], DictConfig):
             found += _missing(node[name], f"{place}{name}.")
     return found
 
@@ -208,8 +208,8 @@ def contradictions(settings: RunSettings) -> list[str]:
     method, quantization, train = settings.method, settings.quantization, settings.train
     if method.trains_base and quantization.kind != "none":
         problems.append(
-            f"quantization={quantization.label()}: {method.name} trains the base's weights, and quantized weights cannot "
-            "be trained; use quantization=none, or method=lora"
+            f"quantization={quantization.label()}: {method.name} trains the base's weights, and quantized weights "
+            "cannot be trained; use quantization=none, or method=lora"
         )
     if settings.targets.roles is not None and not method.adapts_modules:
         problems.append(f"targets: {method.name} does not act on chosen modules; leave targets out")
@@ -222,7 +222,9 @@ def contradictions(settings: RunSettings) -> list[str]:
     if settings.device == "cuda" and gpu_name() is None:
         problems.append("device=cuda: no CUDA device is visible, or torch is a CPU build; use device=cpu")
     if settings.forgetting.text != "embedded" and not Path(settings.forgetting.text).is_file():
-        problems.append(f"forgetting.text={settings.forgetting.text}: no such file; use embedded, or a text file's path")
+        problems.append(
+            f"forgetting.text={settings.forgetting.text}: no such file; use embedded, or a text file's path"
+        )
     return problems
 
 

@@ -27,7 +27,7 @@ def installed(package: str) -> str | None:
 
 @functools.cache
 def gpu_name() -> str | None:
-    """The first GPU's name as the driver gives it, or None. Asks the driver's own tool, since torch is slow to import."""
+    """The first GPU's name as the driver gives it, or None. Asks the driver's tool, since torch is slow to import."""
     if not shutil.which("nvidia-smi") or (installed("torch") or "").endswith("+cpu"):
         return None
     query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]

@@ -119,5 +119,7 @@ def panel_scores(
 
 def shares(lines: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Share of right answers by task, and over `all` items."""
-    tasks = {task: fmean(line["right"] for line in lines if line["task"] == task) for task in {x["task"] for x in lines}}
+    tasks = {
+        task: fmean(line["right"] for line in lines if line["task"] == task) for task in {x["task"] for x in lines}
+    }
     return tasks | {"all": fmean(line["right"] for line in lines)}

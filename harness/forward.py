@@ -24,7 +24,7 @@ class LabelForward:
         device = next(model.parameters()).device.type
         # Weights kept in fp32 for training compute in the run's dtype.
         mixed = dtype != torch.float32 and model.get_input_embeddings().weight.dtype == torch.float32
-        self._autocast = lambda: torch.autocast(device, dtype=dtype, enabled=mixed)
+        self._autocast_options: dict[str, Any] = {"device_type": device, "dtype": dtype, "enabled": mixed}
 
     def _select(self, _module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         assert self._predict is not None
@@ -44,7 +44,7 @@ class LabelForward:
 
     def logits(self, batch: Batch) -> torch.Tensor:
         """[labels, vocabulary] logits at the batch's scored positions, row by row."""
-        with self._selecting(batch.predict), self._autocast():
+        with self._selecting(batch.predict), torch.autocast(**self._autocast_options):
             logits: torch.Tensor = self.model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits
         return logits
 

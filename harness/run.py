@@ -63,7 +63,9 @@ class Watch:
     def ended(self) -> RunEnded | None:
         """Why the run must end now, if it must."""
         if self.stopped():
-            return RunEnded("interrupted", "stopped by a signal; run again to go on from the last checkpoint", self.step)
+            return RunEnded(
+                "interrupted", "stopped by a signal; run again to go on from the last checkpoint", self.step
+            )
         if self.time_limit is not None and time.perf_counter() - self.started > self.time_limit:
             return RunEnded("timeout", f"longer than train.time_limit={self.time_limit:g} s", self.step)
         return None
@@ -367,9 +369,13 @@ def null_reasons(device: str, trains: bool, train: Peak | None, timed: bool) -> 
         ) | {"memory": "its scores are made once and shared by all rows"}
     reasons: dict[str, str] = {}
     if device == "cpu":
-        reasons |= dict.fromkeys(["memory.train_cuda_allocated", "memory.evaluate_cuda_allocated"], "the run was on a CPU")
+        reasons |= dict.fromkeys(
+            ["memory.train_cuda_allocated", "memory.evaluate_cuda_allocated"], "the run was on a CPU"
+        )
     if device == "cuda":
-        reasons |= dict.fromkeys(["memory.train_rss_above_base", "memory.evaluate_rss_above_base"], "the run was on a GPU")
+        reasons |= dict.fromkeys(
+            ["memory.train_rss_above_base", "memory.evaluate_rss_above_base"], "the run was on a GPU"
+        )
     if device == "cpu" and train and train.rss_above_base is None:
         reasons["memory.train_rss_above_base"] = "this system does not let the peak be reset between phases"
     if not timed:

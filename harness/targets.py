@@ -31,7 +31,9 @@ def resolve(model: Any, roles: list[str]) -> dict[str, list[str]]:
     kind = model.config.model_type
     family = FAMILIES.get(kind)
     if family is None:
-        raise UserError(f"targets: the roles of {kind} models are not known yet; known are {', '.join(sorted(FAMILIES))}")
+        raise UserError(
+            f"targets: the roles of {kind} models are not known yet; known are {', '.join(sorted(FAMILIES))}"
+        )
     # A role without modules, such as `gate` in OPT, is left out of a larger set, but an empty set is an error.
     found = {role: family[role] for role in roles if role in family}
     if roles and not found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -47,9 +48,10 @@ class Tracking:
             # wandb raises its own errors and those of its transport: a wrong key, no network, a full quota.
             if mode != "online":
                 raise
-            wandb.teardown()  # the failed attempt would keep the run's id to itself
-            self.run = wandb.init(mode="offline", **options)
             self.warnings.append(f"W&B online failed ({_line(error)}); logged offline, send it with `wandb sync`")
+            with contextlib.suppress(SystemExit):  # the exit code of its service is of no interest
+                wandb.teardown()  # or the failed attempt would keep the run's id to itself
+            self.run = wandb.init(mode="offline", **options)
 
     def __enter__(self) -> Tracking:
         return self
@@ -76,7 +78,9 @@ class Tracking:
     def _finish(self, record: Record, lines: Sequence[dict[str, Any]]) -> None:
         import wandb
 
-        summary = record.model_dump(mode="json", include={"parameters", "memory", "throughput", "quality", "forgetting"})
+        summary = record.model_dump(
+            mode="json", include={"parameters", "memory", "throughput", "quality", "forgetting"}
+        )
         self.run.summary.update(summary | {"status": record.status})
         rows: list[Iterable[Any]] = [[line["index"], line["prediction"]] for line in lines]
         self.run.log({"predictions": wandb.Table(columns=["index", "prediction"], data=rows)})

@@ -87,9 +87,7 @@ class Trainer:
         self.checkpoint, self.keep_best = checkpoint, keep_best
         self.parameters = trainable(model)
         self.device = next(model.parameters()).device
-        self.optimizer = make_optimizer(
-            settings.optimizer, list(self.parameters.values()), lr, settings.weight_decay
-        )
+        self.optimizer = make_optimizer(settings.optimizer, list(self.parameters.values()), lr, settings.weight_decay)
         kind = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}[settings.schedule]
         self.scheduler = get_scheduler(kind, self.optimizer, settings.warmup_steps, settings.steps)
         self.state = State()

@@ -223,10 +223,10 @@ def _do(job: dict[str, Any], base: Any, stopped: Callable[[], bool]) -> int:
     import torch
 
     from harness import run as runner
-    from harness.train import RunEnded
     from harness.environment import resolve_device, usable_cores
     from harness.progress import ProgressFile
     from harness.results import Record, write_record
+    from harness.train import RunEnded
 
     settings = settings_of(job)
     torch.set_num_threads(settings.threads or usable_cores())
@@ -236,9 +236,7 @@ def _do(job: dict[str, Any], base: Any, stopped: Callable[[], bool]) -> int:
         fields = runner.base_record(settings, job["run"])
         write_record(
             Path(settings.results),
-            Record(
-                **fields, status=status, cause=cause, step=step, seconds=watch.seconds, user_error=user_error
-            ),
+            Record(**fields, status=status, cause=cause, step=step, seconds=watch.seconds, user_error=user_error),
         )
         return 2 if user_error else 1
 

@@ -74,4 +74,6 @@ def test_general_text_is_plain_prose_in_paragraphs() -> None:
     text = general_text()
     assert 1200 <= len(text.split()) <= 1600
     assert len(text.split("\n\n")) >= 10
-    assert text.isascii() and "  " not in text and "restaurant" not in text
+    assert text.isascii()
+    assert "  " not in text
+    assert "restaurant" not in text

@@ -85,7 +85,8 @@ def test_meaning_representations_have_three_to_eight_known_slots() -> None:
     values = words().values()
     for example in everything(data()):
         (first, name), *rest = parse_mr(example.source)
-        assert first == "name" and name in words().names
+        assert first == "name"
+        assert name in words().names
         assert 2 <= len(rest) <= 7
         assert all(value in values[slot] for slot, value in rest)
 
@@ -100,7 +101,9 @@ def test_references_are_clean_english_on_the_surface() -> None:
     vowel = "aeiou"
     for example in everything(data()):
         for text in example.references:
-            assert text == text.strip() and text[0].isupper() and text.endswith(".")
+            assert text == text.strip()
+            assert text[0].isupper()
+            assert text.endswith(".")
             assert not re.search(r"  | [.,]|\.\.|,,|,\.|[{}\[\]]", text), text
             assert all(sentence[0].isupper() for sentence in text.split(". ")), text
             for article, word in re.findall(r"\b(an?) (\S)", text):

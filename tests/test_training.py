@@ -88,8 +88,7 @@ def test_same_seed_same_bits_and_a_continued_run_too(overrides: list[str], tmp_p
     continued = trainer(other, tmp_path / "c").run(never, quiet)
     assert losses(continued) == losses(first)
     assert all(
-        torch.equal(p, q)
-        for p, q in zip(trainable(whole.model).values(), trainable(other.model).values(), strict=True)
+        torch.equal(p, q) for p, q in zip(trainable(whole.model).values(), trainable(other.model).values(), strict=True)
     )
     changed = adapted([*overrides, "seed=1"])
     assert losses(trainer(changed, tmp_path / "d").run(never, quiet)) != losses(first)

@@ -78,8 +78,8 @@ class Encoder:
         limit = min(self.max_length, self.context)
         if len(ids) > limit:
             raise UserError(
-                f"an example of {len(ids)} tokens is longer than {limit}: {example.source[:60]}…; raise train.max_length "
-                f"(the model's context is {self.context}) or remove the example"
+                f"an example of {len(ids)} tokens is longer than {limit}: {example.source[:60]}…; raise "
+                f"train.max_length (the model's context is {self.context}) or remove the example"
             )
         return Encoded(ids, len(prompt))
 

@@ -44,14 +44,16 @@ class E2E(Source):
             found = load_dataset(self.hub_id, revision=self.revision)
         except (OSError, ValueError, RuntimeError) as error:
             first = str(error).strip().splitlines()[0]
-            raise UserError(f"data.hub_id={self.hub_id}: cannot be loaded ({first}); check the id and the network") from None
+            raise UserError(
+                f"data.hub_id={self.hub_id}: cannot be loaded ({first}); check the id and the network"
+            ) from None
         columns = ("meaning_representation", "human_reference")
         for split in FILES:
             if split not in found or not set(columns) <= set(found[split].column_names):
-                raise UserError(f"data.hub_id={self.hub_id}: split {split} with the columns {', '.join(columns)} is missing")
-        return {
-            split: list(zip(found[split][columns[0]], found[split][columns[1]], strict=True)) for split in FILES
-        }
+                raise UserError(
+                    f"data.hub_id={self.hub_id}: split {split} with the columns {', '.join(columns)} is missing"
+                )
+        return {split: list(zip(found[split][columns[0]], found[split][columns[1]], strict=True)) for split in FILES}
 
 
 def read_pairs(path: Path, delimiter: str = ",") -> list[tuple[str, str]]:
@@ -67,7 +69,9 @@ def read_pairs(path: Path, delimiter: str = ",") -> list[tuple[str, str]]:
                 mr, reference = (row["mr"] or "").strip(), (row["ref"] or "").strip()
                 if not mr or not reference:
                     lacks = "reference" if mr else "MR"
-                    raise UserError(f"{path}, line {reader.line_num}: there is no {lacks}; fill it in or remove the line")
+                    raise UserError(
+                        f"{path}, line {reader.line_num}: there is no {lacks}; fill it in or remove the line"
+                    )
                 pairs.append((mr, reference))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; data.path names the folder with {', '.join(FILES.values())}") from None

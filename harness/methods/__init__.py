@@ -28,7 +28,7 @@ class Method(Settings):
     name: str
     lr: Annotated[float, Field(gt=0)] | None = None
     """Peak learning rate."""
-    default_roles: list[str] = []
+    default_roles: list[str] = Field(default_factory=list)
     """Roles adapted where `targets=default`."""
 
     def label(self) -> str:
@@ -42,9 +42,7 @@ class Method(Settings):
         `targets`: for each role the endings of the names of its modules.
         """
 
-    def generate(
-        self, model: Any, ids: torch.Tensor, mask: torch.Tensor, config: GenerationConfig
-    ) -> torch.Tensor:
+    def generate(self, model: Any, ids: torch.Tensor, mask: torch.Tensor, config: GenerationConfig) -> torch.Tensor:
         """New tokens [batch, new] for left-padded prompts `ids` and `mask` [batch, length]."""
         tokens: torch.Tensor = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
         return tokens[:, ids.shape[1] :]

@@ -29,9 +29,7 @@ class PromptTuning(Method):
         )
         return get_peft_model(model, config)
 
-    def generate(
-        self, model: Any, ids: torch.Tensor, mask: torch.Tensor, config: GenerationConfig
-    ) -> torch.Tensor:
+    def generate(self, model: Any, ids: torch.Tensor, mask: torch.Tensor, config: GenerationConfig) -> torch.Tensor:
         """As the base class says. PEFT would put the vectors before the padding, so that a text's outcome depends on
         how much padding its batch has; here they come after the padding, right before the text."""
         import torch
@@ -47,9 +45,7 @@ class PromptTuning(Method):
             inputs[row, padding : padding + count] = vectors[row]
             inputs[row, padding + count :] = embedded[row, padding:]
         attention = torch.cat([mask, mask.new_ones(batch, count)], dim=1)
-        tokens: torch.Tensor = base.generate(
-            inputs_embeds=inputs, attention_mask=attention, generation_config=config
-        )
+        tokens: torch.Tensor = base.generate(inputs_embeds=inputs, attention_mask=attention, generation_config=config)
         return tokens
 
 
@@ -74,9 +70,10 @@ class PrefixTuning(Method):
             given = torch.tensor([repeated], device=model.get_input_embeddings().weight.device)
             cache = model(input_ids=given, use_cache=True).past_key_values
         config = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=count)
-        adapted = get_peft_model(model, config)
-        # PEFT reads a row as layer by layer the keys of all heads, then the values: [tokens, layers * 2 * heads * size].
+        adapted: Any = get_peft_model(model, config)
+        # PEFT reads a row as layer by layer the keys of all heads, then the values: [tokens, layers * 2 * heads * size]
         pairs = [states for layer in cache.layers for states in (layer.keys, layer.values)]
         rows = torch.cat([states[0].transpose(0, 1).flatten(1) for states in pairs], dim=1)
-        adapted.prompt_encoder["default"].embedding.weight.data.copy_(rows)
+        encoder: Any = adapted.prompt_encoder["default"]
+        encoder.embedding.weight.data.copy_(rows)
         return adapted

@@ -30,7 +30,10 @@ _LINK = r"(?:(?:a|are|as|at|been|by|customers?|from|has|in|is|it|of|on|quite|ran
 _PRICE, _RATING = r"(?:pric\w*|costs?)", r"(?:rat|review|scor|rank|receiv|regard|recommend|feedback)\w*"
 _KIDS = r"(?:famil(?:y|ies)|child(?:ren)?|kids?)"
 _WELCOME = r"(?:friendl\w*|orient\w*|welcom\w*|allowed|environment)"
-_CUISINES = "Cuban Danish Ethiopian Greek Korean Lebanese Mexican Moroccan Peruvian Spanish Thai Turkish".split()
+_CUISINES = (
+    *("Cuban", "Danish", "Ethiopian", "Greek", "Korean", "Lebanese"),
+    *("Mexican", "Moroccan", "Peruvian", "Spanish", "Thai", "Turkish"),
+)
 
 
 def _figure(number: str) -> str:

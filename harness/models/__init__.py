@@ -59,7 +59,9 @@ def load_pretrained(
         )
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
-        raise UserError(f"model {source}: cannot be loaded ({first}); check the name, the path and the network") from None
+        raise UserError(
+            f"model {source}: cannot be loaded ({first}); check the name, the path and the network"
+        ) from None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model if quantization else model.to(device), tokenizer

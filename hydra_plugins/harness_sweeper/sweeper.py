@@ -2,7 +2,7 @@
 
 `+sweep=NAME` reads sweeps/NAME.yaml; every point is checked before the first one runs; any Hydra launcher runs them.
 """
-# No `from __future__ import annotations`: Hydra executes a plugin's file in a way in which dataclasses cannot resolve it.
+# No `from __future__ import annotations`: Hydra executes a plugin so that dataclasses cannot resolve it.
 
 import json
 import os
@@ -106,7 +106,9 @@ class HarnessSweeper(Sweeper):
             write_sweep(results, file.name, file.question, runs)
         except OSError as error:
             why = error.strerror or error
-            raise UserError(f"results={results}: cannot be written ({why}); free space, or choose another folder") from None
+            raise UserError(
+                f"results={results}: cannot be written ({why}); free space, or choose another folder"
+            ) from None
         todo = [list(row) for row, point in zip(rows, points, strict=True) if not point.done]
         print(f"sweep {file.name}: {len(points)} points, {len(points) - len(todo)} done before", file=sys.stderr)
         if not todo:

@@ -1,0 +1,123 @@
+"""What Weights & Biases is told, read back from the file of an offline run, and that its failures lose no run."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import TINY, Harness
+from wandb.proto import wandb_internal_pb2 as protocol
+
+from harness.config import SWEEPS
+
+LOGGED = (*(override for override in TINY if override != "tracker=none"), "data.size=100", "tracker=wandb")
+
+
+def records(path: Path) -> Iterator[Any]:
+    """The records of a W&B transaction log: LevelDB's log format (blocks of 32 KiB, each part of a record with a header
+    of checksum, length and kind: whole, first, middle, last) after a header of seven bytes."""
+    data = path.read_bytes()
+    assert data.startswith(b":W&B")
+    place, message = 7, b""
+    while place + 7 <= len(data):
+        left = 32768 - place % 32768
+        if left < 7:
+            place += left
+            continue
+        length, kind = struct.unpack_from("<HB", data, place + 4)
+        message += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):
+            record = protocol.Record()
+            record.ParseFromString(message)
+            yield record
+            message = b""
+
+
+def told(results: Path, run: str) -> tuple[Any, dict[str, Any], list[dict[str, Any]]]:
+    """W&B's run, its summary, and its history."""
+    (path,) = results.glob(f"wandb/offline-run-*/run-{run}.wandb")
+    found, summary, history = None, {}, []
+    for record in records(path):
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            found = record.run
+        elif kind == "summary":
+            summary |= {
+                ".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in record.summary.update
+            }
+        elif kind == "history":
+            items = record.history.item
+            history.append({".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items})
+    return found, summary, history
+
+
+def test_an_offline_run_holds_all_that_the_record_does(harness: Harness) -> None:
+    result = harness("+sweep=tiny", "tracker=wandb", "tracker.mode=offline", small=())
+    assert result.returncode == 0, result.stderr
+    (record,) = (record for record in harness.records().values() if record.method == "lora")
+    assert record.warnings == []
+    run, summary, history = told(harness.results, record.id)
+    assert run.run_id == record.id
+    assert run.run_group == "tiny"
+    assert "lora" in run.tags
+    config = {item.key: json.loads(item.value_json) for item in run.config.update}
+    assert {name: config[name] for name in record.key} == record.key
+    assert summary["quality"] == record.quality
+    assert summary["status"] == "ok"
+    assert summary["parameters"]["trainable"] == record.parameters.trainable  # type: ignore[union-attr]
+
+    curve = (harness.results / "runs" / record.id / "curve.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["loss"] for line in curve]
+    assert [line["train/loss"] for line in history if "train/loss" in line] == losses
+
+    (table,) = harness.results.glob(f"wandb/offline-run-*{record.id}/files/media/table/predictions_*.table.json")
+    lines = (harness.results / "runs" / record.id / "predictions.jsonl").read_text().splitlines()
+    rows = [[line["index"], line["prediction"]] for line in map(json.loads, lines)]
+    content = json.loads(table.read_text())
+    assert (content["columns"], content["data"]) == (["index", "prediction"], rows)
+
+
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize("key", ["garbage", pytest.param("0123456789" * 4, id="well-formed")])
+def test_a_wrong_key_or_no_network_loses_nothing(harness: Harness, key: str) -> None:
+    result = harness("tracker.mode=online", small=LOGGED, WANDB_API_KEY=key, WANDB_BASE_URL=NOBODY)
+    assert result.returncode == 0, result.stderr
+    (record,) = harness.records().values()
+    assert record.status == "ok"
+    (warning,) = record.warnings
+    assert "offline" in warning
+    _, summary, _ = told(harness.results, record.id)
+    assert summary["quality"] == record.quality
+
+
+def test_a_broken_installation_of_wandb_loses_nothing(harness: Harness, tmp_path: Path) -> None:
+    (tmp_path / "wandb.py").write_text('raise ImportError("broken on purpose")\n')
+    result = harness(small=LOGGED, PYTHONPATH=str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    (record,) = harness.records().values()
+    assert record.status == "ok"
+    (warning,) = record.warnings
+    assert "broken on purpose" in warning
+
+
+@pytest.mark.parametrize("path", sorted((SWEEPS / "wandb").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_sweep_of_wandb_runs_its_first_point(path: Path, run_point: Callable[..., Any]) -> None:
+    """W&B's agent fills in the command: `${args_no_hyphens}` is `name=value` for each parameter."""
+    sweep = yaml.safe_load(path.read_text())
+    assert sweep["command"][:4] == ["${env}", "python", "-m", "harness"]
+    assert sweep["command"][-1] == "${args_no_hyphens}"
+    parameters = sweep["parameters"].items()
+    arguments = [f"{name}={given['value'] if 'value' in given else given['values'][0]}" for name, given in parameters]
+    own = [argument for argument in sweep["command"][4:-1] if argument != "tracker=wandb"]
+    record = run_point(*own, *arguments)
+    assert record.status == "ok"
+    metric, _, name = sweep["metric"]["name"].partition(".")
+    assert name in getattr(record, metric)
