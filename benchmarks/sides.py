@@ -132,7 +132,7 @@ class HarnessSide:
         self.settings = settings
         base = load_base(settings)
         self.task = Task(settings, base)
-        self.model: Any = settings.method.apply(base[0], targets.resolve(base[0], settings.roles))
+        self.model: Any = settings.method.apply(base[0], base[1], targets.resolve(base[0], settings.roles))
         to_master_precision(self.model)
         self.forward = LabelForward(self.model, DTYPES[settings.precision])
 

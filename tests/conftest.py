@@ -29,7 +29,7 @@ TINY = (
 SMALL = (*TINY, "data.size=100")
 """Overrides that make a run a matter of seconds."""
 
-LIMIT = 120
+LIMIT = 300
 """Seconds that a run of the command line may take, and anything that is waited for."""
 
 

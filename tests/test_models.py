@@ -108,7 +108,9 @@ def test_quantized_base_trains_and_stays_as_it_is(kind: str, saved: Path, tmp_pa
 
     def dequantized() -> torch.Tensor:
         if kind == "int8":
-            return bnb.functional.int8_vectorwise_dequant(layer.weight.data, layer.weight.SCB).clone()
+            # The scales move from the weight to the layer's state at its first forward pass.
+            scales = layer.weight.SCB if layer.weight.SCB is not None else layer.state.SCB
+            return bnb.functional.int8_vectorwise_dequant(layer.weight.data, scales).clone()
         return bnb.functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state).clone()
 
     stored = dequantized()
