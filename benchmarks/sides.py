@@ -22,7 +22,7 @@ from harness.config import RunSettings
 from harness.data.batching import Encoded
 from harness.forward import LabelForward
 from harness.methods.lora import Lora
-from harness.run import DTYPES, Task, load_base
+from harness.task import DTYPES, Task, load_base
 from harness.train import Trainer, to_master_precision
 
 Batches = Sequence[list[Encoded]]

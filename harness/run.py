@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,12 +13,9 @@ from typing import Any
 
 import torch
 
-from harness import data, forgetting, targets
-from harness.cache import build_once, cache_folder
+from harness import forgetting, targets
+from harness.base import BaseFolders
 from harness.config import RunSettings
-from harness.data import Example
-from harness.data.baselines import best_constant, join_slots
-from harness.data.batching import Batch, Encoded, Encoder, collate, training_batches
 from harness.environment import resolve_device
 from harness.errors import UserError
 from harness.evaluate import Scores, generate, read_lines, score, write_lines
@@ -27,16 +23,10 @@ from harness.forward import LabelForward
 from harness.measure import parameters
 from harness.measure.memory import Meter, Peak
 from harness.measure.throughput import throughput
-from harness.methods.zero_shot import ZeroShot
-from harness.metrics.bleu import corpus_bleu
-from harness.results import Forgetting, Memory, Parameters, Record, hash_of, run_folder
+from harness.results import Forgetting, Memory, Parameters, Record, run_folder
+from harness.task import DTYPES, Base, Task
 from harness.tracking import Tracking
 from harness.train import WARM_UP, RunEnded, Trainer, to_master_precision
-
-Base = tuple[Any, Any]
-"""A model and its tokenizer."""
-
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 @dataclass
@@ -75,119 +65,6 @@ class Watch:
         self.report({"generated": done})
         if end := self.ended():
             raise end
-
-
-def load_base(settings: RunSettings) -> Base:
-    """The base model on the run's device, and its tokenizer."""
-    dtype = DTYPES[settings.precision]
-    device = resolve_device(settings.device)
-    return settings.model.load(dtype, device, settings.quantization.config(dtype))
-
-
-def pick(examples: Sequence[Example], count: int | None) -> list[Example]:
-    """`count` examples, the same for every run and seed, in the order of the file; all for None."""
-    if count is None or count >= len(examples):
-        return list(examples)
-    chosen = sorted(random.Random("examples").sample(range(len(examples)), count))
-    return [examples[i] for i in chosen]
-
-
-class Task:
-    """The texts of a run: what is trained on, validated on and scored, ready for one tokenizer."""
-
-    def __init__(self, settings: RunSettings, base: Base) -> None:
-        model, tokenizer = base
-        splits, _ = data.load(settings.data)
-        device = model.get_input_embeddings().weight.device
-        context = getattr(model.config, "max_position_embeddings", None) or 10**9
-        self.encoder = Encoder(tokenizer, settings.data, settings.train.max_length, context)
-        self.pad = int(tokenizer.pad_token_id)
-        self.train = splits.train
-        self.test = pick(splits.test, settings.eval.test_examples)
-        chosen = pick(splits.validation, settings.train.validation_examples)
-        if not self.test or not chosen:
-            raise UserError("the test or the validation split is empty; check the data")
-        self.prompts = [self.encoder.prompt(example, settings.eval.max_new_tokens) for example in self.test]
-        size = settings.train.batch_size
-        encoded = sorted((self.encoder.pair(e, e.references[0]) for e in chosen), key=lambda e: len(e.ids))
-        self.validation: list[Batch] = [
-            collate(encoded[i : i + size], self.pad).to(device) for i in range(0, len(encoded), size)
-        ]
-
-    def batches(self, size: int, seed: int) -> Iterator[list[Encoded]]:
-        """Endless training batches."""
-        return training_batches(self.train, self.encoder, size, seed)
-
-
-@dataclass(frozen=True)
-class BaseFolders:
-    """Where the measurements of an untouched base lie, each made once."""
-
-    quality: Path
-    """scores.json and predictions.jsonl on the test examples."""
-    forgetting: Path
-    """text.json, panel.jsonl, and the logits on general text."""
-
-    @staticmethod
-    def of(settings: RunSettings) -> BaseFolders:
-        """The folders for these settings: whatever could change a measurement is part of their names."""
-        key = settings.key()
-        outcome, train = key["settings"], settings.train
-        base = {name: key[name] for name in ("model", "environment")}
-        base |= {name: outcome[name] for name in ("quantization", "dtype")}
-        scored = {k: v for k, v in outcome["eval"].items() if k != "score"}
-        validated = [train.validation_examples, train.batch_size, train.max_length]
-        quality = base | {"data": key["data"], "eval": scored, "validation": validated}
-        forgotten = base | {"forgetting": outcome["forgetting"], "batch": settings.eval.batch_size}
-        return BaseFolders(
-            cache_folder() / "base" / f"quality-{hash_of(quality)[:16]}",
-            cache_folder() / "base" / f"forgetting-{hash_of(forgotten)[:16]}",
-        )
-
-    def complete(self) -> bool:
-        """Nothing is left to measure."""
-        return self.quality.exists() and self.forgetting.exists()
-
-
-def measure_base(settings: RunSettings, base: Base, watch: Watch) -> None:
-    """Measure the untouched base where that has not been done."""
-    folders = BaseFolders.of(settings)
-    model, tokenizer = base
-    model.requires_grad_(False)
-    untouched = ZeroShot(name="zero_shot")
-    forward = LabelForward(model, DTYPES[settings.precision])
-
-    def quality(folder: Path) -> None:
-        task = Task(settings, base)
-        texts = generate(untouched, model, tokenizer, task.prompts, settings.eval, watch.progress)
-        scores = score(task.test, texts, settings.data.mr_form)
-        scored = {"val_loss": forward.mean_loss(task.validation)} | scores.quality
-        baselines = trivial_baselines(settings, task)
-        content = {"quality": scored, "signatures": scores.signatures, "baselines": baselines}
-        (folder / "scores.json").write_text(json.dumps(content))
-        write_lines(folder / "predictions.jsonl", scores.lines)
-
-    def forgotten(folder: Path) -> None:
-        batches = forgetting.windows(tokenizer, settings.forgetting, model.get_input_embeddings().weight.device)
-        loss = forgetting.text_loss(forward, batches, keep=folder / "logits.safetensors", base=None)
-        (folder / "text.json").write_text(json.dumps(vars(loss)))
-        panel = forgetting.panel_scores(untouched, model, tokenizer, settings.eval, watch.progress)
-        write_lines(folder / "panel.jsonl", panel)
-
-    with watch.phase("base scores"):
-        build_once(folders.quality, quality)
-    with watch.phase("base forgetting"):
-        build_once(folders.forgetting, forgotten)
-
-
-def trivial_baselines(settings: RunSettings, task: Task) -> dict[str, float]:
-    """BLEU of two answers that need no model."""
-    references = [example.references for example in task.test]
-    constant = best_constant(task.train, candidates=200, seed=0)
-    texts = {"best_constant": [constant] * len(task.test)}
-    if settings.data.mr_form:
-        texts["join_slots"] = [join_slots(example.source) for example in task.test]
-    return {name: corpus_bleu(lines, references).score for name, lines in texts.items()}
 
 
 def base_record(settings: RunSettings, run: str) -> dict[str, Any]:

@@ -171,7 +171,7 @@ class Bases:
 
     def get(self, job: dict[str, Any]) -> Any:
         """The base of a job, or None where the child has to load it itself: quantizing needs threads or a GPU."""
-        from harness.run import load_base
+        from harness.task import load_base
 
         settings = settings_of(job)
         if settings.quantization.kind != "none":
@@ -223,9 +223,11 @@ def _do(job: dict[str, Any], base: Any, stopped: Callable[[], bool]) -> int:
     import torch
 
     from harness import run as runner
+    from harness.base import measure_base
     from harness.environment import resolve_device, usable_cores
     from harness.progress import ProgressFile
     from harness.results import Record, write_record
+    from harness.task import load_base
     from harness.train import RunEnded
 
     settings = settings_of(job)
@@ -245,12 +247,12 @@ def _do(job: dict[str, Any], base: Any, stopped: Callable[[], bool]) -> int:
             raise base
         if base is None:
             with watch.phase("load"):
-                base = runner.load_base(settings)
+                base = load_base(settings)
         elif resolve_device(settings.device) == "cuda":
             with watch.phase("load"):
                 base = (base[0].to("cuda"), base[1])
         if job["kind"] == "base":
-            runner.measure_base(settings, base, watch)
+            measure_base(settings, base, watch)
         else:
             write_record(Path(settings.results), runner.execute(settings, job["run"], base, watch))
     except RunEnded as end:

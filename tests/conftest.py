@@ -38,10 +38,11 @@ class Harness:
 
     def __init__(self, results: Path) -> None:
         self.results = results
+        self.started: list[subprocess.Popen[str]] = []
 
     def start(self, *arguments: str, small: tuple[str, ...] = SMALL, **environment: str) -> subprocess.Popen[str]:
         """The running command."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "harness", *small, f"results={self.results}", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -49,6 +50,8 @@ class Harness:
             cwd=ROOT,
             env=os.environ | environment,
         )
+        self.started.append(process)
+        return process
 
     def __call__(
         self, *arguments: str, small: tuple[str, ...] = SMALL, **environment: str
@@ -68,12 +71,16 @@ class Harness:
         return {path.parent.name: read_record(path) for path in sorted(self.results.glob("runs/*/record.json"))}
 
 
-def wait_for(what: Callable[[], Any]) -> Any:
-    """The first true value of `what()`."""
+def wait_for(what: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> Any:
+    """The first true value of `what()`; a failure as soon as `process`, of which it is awaited, has ended without it."""
     deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
+        ended = process is not None and process.poll() is not None
         if found := what():
             return found
+        if ended:
+            assert process is not None
+            pytest.fail(f"the command ended with {process.returncode}: {process.communicate()}")
         time.sleep(0.05)
     pytest.fail(f"nothing came within {LIMIT} s")
 
@@ -91,9 +98,12 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def harness(tmp_path: Path) -> Harness:
+def harness(tmp_path: Path) -> Iterator[Harness]:
     """The command line, with results in the test's folder."""
-    return Harness(tmp_path / "results")
+    command = Harness(tmp_path / "results")
+    yield command
+    for process in command.started:  # what a failed test has left running
+        process.kill()
 
 
 @pytest.fixture(scope="session")

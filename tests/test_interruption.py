@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from conftest import Harness, wait_for
 from safetensors.numpy import load_file
 
@@ -39,15 +40,25 @@ def run_process(process: subprocess.Popen[str]) -> psutil.Process:
     return run
 
 
+def curve(results: Path, run: str) -> list[dict[str, float]]:
+    """Every line of a curve."""
+    return [json.loads(line) for line in (run_folder(results, run) / "curve.jsonl").read_text().splitlines()]
+
+
+def saved(results: Path, run: str) -> list[dict[str, float]]:
+    """The curve in a run's checkpoint. Its lines hold each step's seconds, which no other training has."""
+    content = torch.load(run_folder(results, run) / "checkpoint.pt", weights_only=True)
+    return list(content["state"]["curve"])
+
+
 def losses(results: Path, run: str) -> list[tuple[float, float]]:
     """Step and loss of every line of a curve."""
-    lines = (run_folder(results, run) / "curve.jsonl").read_text().splitlines()
-    return [(line["step"], line["loss"]) for line in map(json.loads, lines)]
+    return [(line["step"], line["loss"]) for line in curve(results, run)]
 
 
 def test_a_killed_run_does_not_take_the_sweep_along(harness: Harness) -> None:
     process = harness.start("-m", "seed=0,1", *SLOW)
-    victim = wait_for(lambda: training(harness.results))
+    victim = wait_for(lambda: training(harness.results), process)
     run_process(process).kill()
     _, err = process.communicate()
     assert process.returncode == 1, err
@@ -66,11 +77,11 @@ def test_a_killed_run_does_not_take_the_sweep_along(harness: Harness) -> None:
 
 def test_a_killed_sweep_leaves_no_process_and_goes_on_later(harness: Harness) -> None:
     process = harness.start("-m", "seed=0,1", *SLOW)
-    wait_for(lambda: harness.records())
+    wait_for(harness.records, process)
     (first,) = harness.records()
     path = run_folder(harness.results, first) / "record.json"
     content, written = path.read_bytes(), path.stat().st_mtime_ns
-    second = wait_for(lambda: training(harness.results, after=10))
+    second = wait_for(lambda: training(harness.results, after=10), process)
     family = psutil.Process(process.pid).children(recursive=True)
     assert len(family) >= 2
     process.kill()
@@ -78,10 +89,12 @@ def test_a_killed_sweep_leaves_no_process_and_goes_on_later(harness: Harness) ->
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
 
+    before = saved(harness.results, second)
     assert harness("-m", "seed=0,1", *SLOW).returncode == 0
     assert (path.read_bytes(), path.stat().st_mtime_ns) == (content, written)
     assert harness.records()[second].status == "ok"
-    # The checkpoint that the killed run had written was gone on from, and the curve has no gap.
+    assert before
+    assert curve(harness.results, second)[: len(before)] == before
     assert [step for step, _ in losses(harness.results, second)] == list(range(1, 51))
 
 
@@ -90,7 +103,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(
 ) -> None:
     for number, after in ((signal.SIGTERM, 5), (signal.SIGINT, 25)):
         process = harness.start(*SLOW)
-        run = wait_for(lambda after=after: training(harness.results, after))
+        run = wait_for(lambda after=after: training(harness.results, after), process)
         # As a scheduler and a terminal do: the signal goes to every process of the command.
         main = psutil.Process(process.pid)
         for one in (main, *main.children(recursive=True)):
@@ -105,7 +118,10 @@ def test_an_interrupted_run_goes_on_to_the_same_result(
         assert after <= stopped.step < 50
         (run_folder(harness.results, run) / "record.json").unlink()
 
+    before = saved(harness.results, run)
+    assert len(before) == stopped.step
     assert run_point(*SLOW).step == 50
+    assert curve(harness.results, run)[: len(before)] == before
     whole = run_point(*SLOW, f"results={tmp_path / 'whole'}")
     assert whole.id == run
     went_on, at_once = run_folder(harness.results, run), run_folder(tmp_path / "whole", run)

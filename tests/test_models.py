@@ -13,17 +13,17 @@ import torch
 from test_training import never, quiet, trainer
 from tiny import adapted, settings
 
-from harness import run
 from harness.cache import build_once
 from harness.measure import parameters
 from harness.models.embedded import GGUF, SmolLM2, fetch_wheel
+from harness.task import load_base
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny model, as `save_pretrained` writes it."""
     folder = tmp_path_factory.mktemp("model")
-    model, tokenizer = run.load_base(settings("method=zero_shot"))
+    model, tokenizer = load_base(settings("method=zero_shot"))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -118,7 +118,7 @@ def test_quantized_base_trains_and_stays_as_it_is(kind: str, saved: Path, tmp_pa
     trainer(a, tmp_path).run(never, quiet)
     assert a.forward.mean_loss(a.task.validation) < before
     torch.testing.assert_close(dequantized(), stored)
-    whole, _ = run.load_base(settings("method=zero_shot"))
+    whole, _ = load_base(settings("method=zero_shot"))
     added = sum(p.numel() for name, p in a.model.named_parameters() if "lora_" in name)
     assert parameters.total(a.model) == parameters.total(whole) + added
 

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 
-from harness import run, targets
+from harness import targets
 from harness.config import CONF, RunSettings, settings_from
 from harness.forward import LabelForward
+from harness.task import DTYPES, Task, load_base
 from harness.train import to_master_precision
 
 SMALL = (
@@ -46,16 +47,16 @@ class Adapted:
     settings: RunSettings
     model: Any
     tokenizer: Any
-    task: run.Task
+    task: Task
     forward: LabelForward
 
 
 def adapted(overrides: Sequence[str]) -> Adapted:
     """A tiny model with the method of these overrides, ready to train."""
     chosen = settings(*overrides)
-    model, tokenizer = run.load_base(chosen)
-    task = run.Task(chosen, (model, tokenizer))
+    model, tokenizer = load_base(chosen)
+    task = Task(chosen, (model, tokenizer))
     torch.manual_seed(chosen.seed)
     model = chosen.method.apply(model, tokenizer, targets.resolve(model, chosen.roles))
     to_master_precision(model)
-    return Adapted(chosen, model, tokenizer, task, LabelForward(model, run.DTYPES[chosen.precision]))
+    return Adapted(chosen, model, tokenizer, task, LabelForward(model, DTYPES[chosen.precision]))

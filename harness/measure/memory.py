@@ -21,6 +21,13 @@ def resident(field: str) -> int:
     raise OSError(f"/proc/self/status has no {field}")
 
 
+def give_back() -> None:
+    """Return freed memory to the system, or it would count as in use: above all what converting a model left behind."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim:  # glibc alone has it
+        trim(0)
+
+
 @dataclass(frozen=True)
 class Peak:
     """Peaks of one phase in bytes; None where this system does not tell."""
@@ -36,22 +43,20 @@ class Meter:
     def __init__(self, device: str) -> None:
         self.cuda = device == "cuda"
         self.process_peak: int | None = None
+        give_back()
         try:
             self.base: int | None = resident("VmRSS")
         except OSError:
             self.base = None
 
     def start(self) -> None:
-        """Forget the peak so far. Freed memory goes back to the system first, or it would count as in use."""
+        """Forget the peak so far."""
         if self.cuda:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
         if self.base is None:
             return
-        if sys.platform == "linux":
-            trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
-            if trim:
-                trim(0)
+        give_back()
         self._note()
         try:
             Path("/proc/self/clear_refs").write_text(RESET_PEAK)

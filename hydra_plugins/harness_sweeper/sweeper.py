@@ -171,7 +171,9 @@ class HarnessSweeper(Sweeper):
                 settings = settings_from(config)
                 results, run = Path(settings.results), settings.run_id()
                 done = not settings.force and finished(results, run) is not None
-                points.append(Point(run, settings.label(), " ".join(row), done))
+                points.append(
+                    Point(run, settings.label(), " ".join(o for o in row if not o.startswith("results=")), done)
+                )
             except UserError as error:
                 problems += error.problems
             except (HydraException, omegaconf_errors.OmegaConfBaseException) as error:
