@@ -72,7 +72,7 @@ class Harness:
 
 
 def wait_for(what: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> Any:
-    """The first true value of `what()`; a failure as soon as `process`, of which it is awaited, has ended without it."""
+    """The first true value of `what()`; a failure as soon as `process`, which should bring it, has ended without it."""
     deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
         ended = process is not None and process.poll() is not None
