@@ -65,8 +65,10 @@ def _alone(config: DictConfig) -> NoReturn:
         sys.exit(0)
     if record.user_error:
         raise UserError(record.cause or "")
+    if record.status == "interrupted":  # the signal reached the run alone, or the run first: said in one place
+        raise KeyboardInterrupt
     print(f"error: {record.label}: {record.status}: {record.cause}; see {folder}", file=sys.stderr)
-    sys.exit(INTERRUPTED if record.status == "interrupted" else FAILED)
+    sys.exit(FAILED)
 
 
 def _summary(record: Record, folder: Path, done: bool) -> str:
