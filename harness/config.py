@@ -17,7 +17,7 @@ from pydantic import Field, InstanceOf, ValidationError
 from harness import data
 from harness.data import Source
 from harness.environment import fingerprint, gpu_name, resolve_dtype
-from harness.errors import UserError, nearest, nearest_key
+from harness.errors import UserError, first_line, nearest, nearest_key
 from harness.methods import Method
 from harness.models import BaseModelSource
 from harness.quantization import Quantization
@@ -154,7 +154,7 @@ def settings_from(config: DictConfig) -> RunSettings:
     try:
         content = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise UserError(_first_line(error)) from None
+        raise UserError(first_line(error)) from None
     assert isinstance(content, dict)
     groups: dict[str, Any] = {str(name): value for name, value in content.items()}
     known = _leaves(groups)
@@ -169,7 +169,7 @@ def settings_from(config: DictConfig) -> RunSettings:
                 problems |= _describe(error, (name,), known)
                 failed.add(name)
             except Exception as error:  # get_class raises a bare Exception for a name that does not exist
-                problems[f"{name}._target_"] = f"{name}._target_: {_first_line(error)}"
+                problems[f"{name}._target_"] = f"{name}._target_: {first_line(error)}"
                 failed.add(name)
     try:
         settings = RunSettings.model_validate(groups)
@@ -248,10 +248,6 @@ def _describe(
     return lines
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 def _text_hash(path: str) -> str:
     import hashlib
 
@@ -293,11 +289,11 @@ def explain(error: HydraException, overrides: list[str]) -> UserError:
         context = f"{group}={chosen} has no such setting" if chosen and "." in key else "unknown key"
         return UserError(f"{key}: {context}; {nearest_key(key, known)}")
     if isinstance(error, OverrideParseException):
-        why = _first_line(error)
+        why = first_line(error)
         return UserError(f"{error.override}: cannot be read ({why}); it must be key=value in Hydra's grammar")
     if ambiguous := re.match(r"Ambiguous value for argument '([^']+)'", str(error)):
         return UserError(f"{ambiguous[1]}: gives several values; run them as a sweep with -m, or quote a list: [a,b]")
-    return UserError(_first_line(error))
+    return UserError(first_line(error))
 
 
 def sweep_names() -> list[str]:

@@ -33,3 +33,8 @@ def nearest(name: str, choices: list[str]) -> str:
 
     close = get_close_matches(name, choices, n=1)
     return f"did you mean {close[0]}?" if close else f"choose from: {', '.join(sorted(choices))}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

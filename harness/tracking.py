@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import first_line
+
 if TYPE_CHECKING:
     from harness.config import RunSettings
     from harness.results import Record
@@ -48,7 +50,7 @@ class Tracking:
             # wandb raises its own errors and those of its transport: a wrong key, no network, a full quota.
             if mode != "online":
                 raise
-            self.warnings.append(f"W&B online failed ({_line(error)}); logged offline, send it with `wandb sync`")
+            self.warnings.append(f"W&B online failed ({first_line(error)}); logged offline, send it with `wandb sync`")
             with contextlib.suppress(SystemExit):  # the exit code of its service is of no interest
                 wandb.teardown()  # or the failed attempt would keep the run's id to itself
             self.run = wandb.init(mode="offline", **options)
@@ -90,7 +92,7 @@ class Tracking:
         try:
             action()
         except Exception as error:  # any failure of the tracker, so that it never loses a run
-            self.warnings.append(f"W&B could not {what} ({_line(error)}); the record is complete")
+            self.warnings.append(f"W&B could not {what} ({first_line(error)}); the record is complete")
             self.run = None
 
 
@@ -99,7 +101,3 @@ def logged_in() -> bool:
     import wandb
 
     return bool(wandb.login(prompt=False))
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import UserError
+from harness.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from harness.config import RunSettings
@@ -260,19 +260,15 @@ def _do(job: dict[str, Any], base: Any, stopped: Callable[[], bool]) -> int:
     except UserError as error:
         return failed("error", "; ".join(error.problems), watch.step, user_error=True)
     except (MemoryError, torch.OutOfMemoryError) as error:
-        return failed("oom", _first_line(error), watch.step)
+        return failed("oom", first_line(error), watch.step)
     except OSError as error:
         # A full disk or a folder that cannot be written to: there may be no record of it.
         return failed("error", f"{error}; free space or choose another results folder", watch.step, user_error=True)
     except Exception as error:  # recorded, and raised
         full = "can't allocate memory" in str(error)
-        failed("oom" if full else "error", f"{type(error).__name__}: {_first_line(error)}", watch.step)
+        failed("oom" if full else "error", f"{type(error).__name__}: {first_line(error)}", watch.step)
         raise
     return 0
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 if __name__ == "__main__":
