@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from harness.data.batching import Batch, Encoded, collate
+from harness.data.batching import Batch, Encoded, by_length, collate
 from harness.forward import LabelForward
 
 if TYPE_CHECKING:
@@ -105,7 +105,8 @@ class Trainer:
                 self._save()
                 end.step = state.step
                 raise end
-            group = [collate(next(batches), self.pad) for _ in range(settings.accumulation)]
+            examples = [next(batches) for _ in range(settings.accumulation)]
+            group = [collate(part, self.pad) for each in examples for part in by_length(each, self.device.type)]
             line = self._step([batch.to(self.device) for batch in group])
             if settings.validate_every and state.step % settings.validate_every == 0 and state.step < settings.steps:
                 line["val_loss"] = self._validate()

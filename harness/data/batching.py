@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 BUCKET = 32
 """Batches drawn together and sorted by length: enough to save padding, few enough to keep the order random."""
 
+PASS_COST = {"cpu": 48}
+"""By device: tokens that take as long as what every forward and backward pass costs, whatever its size. On a GPU a pass
+of few tokens takes as long as one of many."""
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -97,6 +101,29 @@ def collate(examples: Sequence[Encoded], pad: int) -> Batch:
         predict[row, example.scored_from - 1 : size - 1] = True
     targets = torch.cat([torch.tensor(e.ids[e.scored_from :]) for e in examples])
     return Batch(ids, mask, predict, targets)
+
+
+def by_length(examples: Sequence[Encoded], device: str) -> list[Sequence[Encoded]]:
+    """A batch cut into parts of similar length, so that padding and passes together cost least on this device.
+
+    The sum of the parts' losses is the batch's loss: only padding is saved.
+    """
+    cost = PASS_COST.get(device)
+    if cost is None:
+        return [examples]
+    ordered = sorted(examples, key=lambda e: len(e.ids))
+    # For the n shortest: the least cost, and where the last part begins.
+    best = [(0, 0)]
+    for n in range(1, len(ordered) + 1):
+        longest = len(ordered[n - 1].ids)
+        best.append(min((best[start][0] + (n - start) * longest + cost, start) for start in range(n)))
+    parts: list[Sequence[Encoded]] = []
+    end = len(ordered)
+    while end:
+        start = best[end][1]
+        parts.append(ordered[start:end])
+        end = start
+    return parts
 
 
 def collate_prompts(prompts: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
