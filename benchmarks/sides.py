@@ -17,7 +17,6 @@ import transformers
 from peft import LoraConfig, get_peft_model
 from torch.nn.utils.rnn import pad_sequence
 
-from harness import targets
 from harness.config import RunSettings
 from harness.data.batching import Encoded
 from harness.forward import LabelForward
@@ -132,18 +131,17 @@ class HarnessSide:
         self.settings = settings
         base = load_base(settings)
         self.task = Task(settings, base)
-        self.model: Any = settings.method.apply(base[0], base[1], targets.resolve(base[0], settings.roles))
+        self.model: Any = settings.method.apply(base[0], self.task.site())
         to_master_precision(self.model)
         self.forward = LabelForward(self.model, DTYPES[settings.precision])
 
     def train(self, batches: Batches) -> Training:
         """Train on the batches, in their order."""
-        assert self.settings.method.lr is not None
         with TemporaryDirectory() as folder:
             trainer = Trainer(
                 self.model,
                 self.forward,
-                self.settings.method.lr,
+                self.settings.method,
                 self.settings.train,
                 iter(batches),
                 self.task.pad,

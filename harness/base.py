@@ -12,7 +12,7 @@ from harness.cache import build_once, cache_folder
 from harness.data.baselines import best_constant, join_slots
 from harness.evaluate import generate, score, write_lines
 from harness.forward import LabelForward
-from harness.methods.zero_shot import ZeroShot
+from harness.methods import answer
 from harness.metrics.bleu import corpus_bleu
 from harness.results import hash_of
 from harness.task import DTYPES, Base, Task
@@ -57,12 +57,11 @@ def measure_base(settings: RunSettings, base: Base, watch: Watch) -> None:
     folders = BaseFolders.of(settings)
     model, tokenizer = base
     model.requires_grad_(False)
-    untouched = ZeroShot(name="zero_shot")
     forward = LabelForward(model, DTYPES[settings.precision])
 
     def quality(folder: Path) -> None:
-        task = Task(settings, base)
-        texts = generate(untouched, model, tokenizer, task.prompts, settings.eval, watch.progress)
+        task = Task(settings, base, shots=0)
+        texts = generate(answer, model, tokenizer, task.prompts, settings.eval, watch.progress)
         scores = score(task.test, texts, settings.data.mr_form)
         scored = {"val_loss": forward.mean_loss(task.validation)} | scores.quality
         baselines = trivial_baselines(settings, task)
@@ -74,7 +73,7 @@ def measure_base(settings: RunSettings, base: Base, watch: Watch) -> None:
         batches = forgetting.windows(tokenizer, settings.forgetting, model.get_input_embeddings().weight.device)
         loss = forgetting.text_loss(forward, batches, keep=folder / "logits.safetensors", base=None)
         (folder / "text.json").write_text(json.dumps(vars(loss)))
-        panel = forgetting.panel_scores(untouched, model, tokenizer, settings.eval, watch.progress)
+        panel = forgetting.panel_scores(answer, model, tokenizer, settings.eval, watch.progress)
         write_lines(folder / "panel.jsonl", panel)
 
     with watch.phase("base scores"):

@@ -121,10 +121,11 @@ class RunSettings(Settings):
 
     def key(self) -> dict[str, Any]:
         """What decides whether two runs are the same: see DESIGN in docs/. Reads the data; imports no torch."""
-        outcome = {
+        outcome: dict[str, Any] = {
             name: getattr(self, name).model_dump(mode="json")
             for name in ("method", "quantization", "train", "eval", "forgetting")
         }
+        del outcome["method"]["facts"]
         for name in ("checkpoint_every", "time_limit"):
             del outcome["train"][name]
         if not self.method.trains:
@@ -134,7 +135,7 @@ class RunSettings(Settings):
             outcome["forgetting"]["text"] = _text_hash(self.forgetting.text)
         return {
             "settings": outcome
-            | {"roles": self.roles, "dtype": self.precision, "seed": self.seed if self.method.trains else None},
+            | {"roles": self.roles, "dtype": self.precision, "seed": None if self.method.untouched else self.seed},
             "model": {"name": self.model.name, "attention": self.model.attention} | self.model.identity(),
             "data": {"name": self.data.name, "prompt": self.data.prompt, "sha256": data.load(self.data)[1]},
             "environment": fingerprint(self.device, self.threads),
@@ -210,6 +211,13 @@ def contradictions(settings: RunSettings) -> list[str]:
         problems.append(
             f"quantization={quantization.label()}: {method.name} trains the base's weights, and quantized weights "
             "cannot be trained; use quantization=none, or method=lora"
+        )
+    storage = {"none": None, "int8": "int8"}.get(quantization.kind, "4bit")
+    if storage and not method.trains_base and storage not in method.facts.quantized:
+        works = ", ".join(method.facts.quantized) or "none"
+        problems.append(
+            f"quantization={quantization.label()}: {method.name} does not work on {storage} weights (it does on: "
+            f"{works}); use quantization=none, or method=lora"
         )
     if settings.targets.roles is not None and not method.adapts_modules:
         problems.append(f"targets: {method.name} does not act on chosen modules; leave targets out")

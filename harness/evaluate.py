@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from harness.config import Eval
-    from harness.methods import Method
+
+Answer = Callable[[Any, torch.Tensor, torch.Tensor, Any], torch.Tensor]
+"""New tokens [batch, new] of a model for prompts [batch, length], their mask and a generation config."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Scores:
 
 @torch.no_grad()
 def generate(
-    method: Method,
+    answer: Answer,
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Sequence[int]],
@@ -67,7 +69,7 @@ def generate(
     for start in range(0, len(order), settings.batch_size):
         chosen = order[start : start + settings.batch_size]
         ids, mask = collate_prompts([prompts[i] for i in chosen], int(tokenizer.pad_token_id or 0))
-        new = method.generate(model, ids.to(device), mask.to(device), config)
+        new = answer(model, ids.to(device), mask.to(device), config)
         for i, text in zip(chosen, tokenizer.batch_decode(new, skip_special_tokens=True), strict=True):
             texts[i] = first_line(text)
         progress(start + len(chosen))

@@ -14,14 +14,13 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from harness.data.batching import Batch, Encoded, collate
 from harness.data.panel import PanelItem, correct, general_text, load_panel
 from harness.errors import UserError
-from harness.evaluate import generate
+from harness.evaluate import Answer, generate
 from harness.forward import LabelForward
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from harness.config import Eval, ForgettingSettings
-    from harness.methods import Method
 
 PANEL_TOKENS = 16
 """Tokens that an answer of the panel may have."""
@@ -105,12 +104,12 @@ def panel_prompt(tokenizer: PreTrainedTokenizerBase, item: PanelItem) -> list[in
 
 
 def panel_scores(
-    method: Method, model: Any, tokenizer: PreTrainedTokenizerBase, settings: Eval, progress: Callable[[int], None]
+    answer: Answer, model: Any, tokenizer: PreTrainedTokenizerBase, settings: Eval, progress: Callable[[int], None]
 ) -> list[dict[str, Any]]:
     """For each item of the panel: task, answer, and whether it is right."""
     items = load_panel()
     short = settings.model_copy(update={"max_new_tokens": PANEL_TOKENS, "beams": 1, "no_repeat_ngram": 0})
-    answers = generate(method, model, tokenizer, [panel_prompt(tokenizer, item) for item in items], short, progress)
+    answers = generate(answer, model, tokenizer, [panel_prompt(tokenizer, item) for item in items], short, progress)
     return [
         {"task": item.task, "answer": answer, "right": correct(item, answer)}
         for item, answer in zip(items, answers, strict=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from harness import forgetting, targets
+from harness import forgetting
 from harness.base import BaseFolders
 from harness.config import RunSettings
 from harness.environment import resolve_device
@@ -23,6 +23,7 @@ from harness.forward import LabelForward
 from harness.measure import parameters
 from harness.measure.memory import Meter, Peak
 from harness.measure.throughput import throughput
+from harness.methods import Method
 from harness.results import Forgetting, Memory, Parameters, Record, run_folder
 from harness.task import DTYPES, Base, Task
 from harness.tracking import Tracking
@@ -106,8 +107,8 @@ def _measured(
         before = json.loads((folders.quality / "scores.json").read_text())
         task = Task(settings, base)
         base_parameters = parameters.total(model)
-        roles = targets.resolve(model, settings.roles)
-        model = method.apply(model, tokenizer, roles)
+        site = task.site()
+        model = method.apply(model, site)
         to_master_precision(model)
         if not any(p.requires_grad for p in model.parameters()) and method.trains:
             raise UserError(f"method={method.name}: finds nothing to train in this model; choose other targets")
@@ -124,7 +125,7 @@ def _measured(
             trainer = Trainer(
                 model,
                 forward,
-                method.lr,
+                method,
                 settings.train,
                 task.batches(settings.train.batch_size, settings.seed),
                 task.pad,
@@ -152,9 +153,9 @@ def _measured(
         adapter_bytes = method.save(model, folder / "adapter")
 
     meter.start()
-    if method.trains:
+    if not method.untouched:
         with watch.phase("evaluate"):
-            texts = generate(method, model, tokenizer, task.prompts, settings.eval, watch.progress)
+            texts = generate(method.generate, model, tokenizer, task.prompts, settings.eval, watch.progress)
             scores = score(task.test, texts, settings.data.mr_form)
         quality |= scores.quality
         with watch.phase("forgetting"):
@@ -163,18 +164,18 @@ def _measured(
         scores = Scores(before["quality"], before["signatures"], read_lines(folders.quality / "predictions.jsonl"))
         quality = scores.quality
         forgotten = None
-    evaluate_peak = meter.peak() if method.trains else None
+    evaluate_peak = None if method.untouched else meter.peak()
     write_lines(folder / "predictions.jsonl", scores.lines)
 
     speed = throughput(state.curve, WARM_UP) if state else None
-    reasons = null_reasons(device, method.trains, train_peak, speed is not None)
+    reasons = null_reasons(device, method, train_peak, speed is not None)
     record = Record(
         **known,
         status="ok",
         step=state.step if state else 0,
         scored_step=(state.best_step if settings.eval.score == "best" else state.step) if state else 0,
         seconds=watch.seconds | {"total": time.perf_counter() - watch.started},
-        targets=sorted({name for names in roles.values() for name in names}),
+        targets=sorted(set(site.modules)),
         parameters=Parameters(
             trainable=trainable if method.trains else 0,
             added=added,
@@ -208,7 +209,7 @@ def measure_forgetting(
     batches = forgetting.windows(tokenizer, settings.forgetting, model.get_input_embeddings().weight.device)
     logits = folders.forgetting / "logits.safetensors"
     after = forgetting.text_loss(forward, batches, keep=None, base=logits)
-    lines = forgetting.panel_scores(settings.method, model, tokenizer, settings.eval, watch.progress)
+    lines = forgetting.panel_scores(settings.method.generate, model, tokenizer, settings.eval, watch.progress)
     panel = forgetting.shares(lines)
     assert after.kl is not None
     return Forgetting(
@@ -236,15 +237,14 @@ def memory(train: Peak | None, evaluate: Peak | None, meter: Meter) -> Memory:
     )
 
 
-def null_reasons(device: str, trains: bool, train: Peak | None, timed: bool) -> dict[str, str]:
+def null_reasons(device: str, method: Method, train: Peak | None, timed: bool) -> dict[str, str]:
     """Why fields are null."""
-    if not trains:
-        untouched = "the base model is not trained"
-        return dict.fromkeys(
-            ["throughput", "learning_rate", "forgetting"],
-            untouched,
-        ) | {"memory": "its scores are made once and shared by all rows"}
     reasons: dict[str, str] = {}
+    if not method.trains:
+        reasons |= dict.fromkeys(["throughput", "learning_rate"], "nothing is trained")
+    if method.untouched:
+        reasons |= {"forgetting": "the base model is not trained"}
+        return reasons | {"memory": "its scores are made once and shared by all rows"}
     if device == "cpu":
         reasons |= dict.fromkeys(
             ["memory.train_cuda_allocated", "memory.evaluate_cuda_allocated"], "the run was on a CPU"
@@ -255,6 +255,6 @@ def null_reasons(device: str, trains: bool, train: Peak | None, timed: bool) -> 
         )
     if device == "cpu" and train and train.rss_above_base is None:
         reasons["memory.train_rss_above_base"] = "this system does not let the peak be reset between phases"
-    if not timed:
+    if method.trains and not timed:
         reasons["throughput"] = f"fewer than 3 steps after {WARM_UP} of warm-up"
     return reasons

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from harness import data
+from harness import data, targets
 from harness.data import Example
 from harness.data.batching import Batch, Encoded, Encoder, collate, training_batches
 from harness.environment import resolve_device
 from harness.errors import UserError
+from harness.methods import Site
 
 if TYPE_CHECKING:
     from harness.config import RunSettings
@@ -41,10 +42,12 @@ def pick(examples: Sequence[Example], count: int | None) -> list[Example]:
 class Task:
     """The texts of a run: what is trained on, validated on and scored, ready for one tokenizer."""
 
-    def __init__(self, settings: RunSettings, base: Base) -> None:
+    def __init__(self, settings: RunSettings, base: Base, shots: int | None = None) -> None:
+        """`shots`: solved examples in front of each test input; None: as the method says."""
         model, tokenizer = base
+        self.settings, self.model, self.tokenizer = settings, model, tokenizer
         splits, _ = data.load(settings.data)
-        device = model.get_input_embeddings().weight.device
+        device = self.device = model.get_input_embeddings().weight.device
         context = getattr(model.config, "max_position_embeddings", None) or 10**9
         self.encoder = Encoder(tokenizer, settings.data, settings.train.max_length, context)
         self.pad = int(tokenizer.pad_token_id)
@@ -59,6 +62,17 @@ class Task:
         self.validation: list[Batch] = [
             collate(encoded[i : i + size], self.pad).to(device) for i in range(0, len(encoded), size)
         ]
+
+    def site(self) -> Site:
+        """Where a method is applied."""
+
+        def inputs() -> Iterator[dict[str, torch.Tensor]]:
+            size, seed = self.settings.train.batch_size, self.settings.seed
+            for examples in self.batches(size, seed):
+                yield collate(examples, self.pad).to(self.device).inputs()
+
+        roles = targets.resolve(self.model, self.settings.roles)
+        return Site(self.tokenizer, roles, "causal", self.settings.train.steps, inputs)
 
     def batches(self, size: int, seed: int) -> Iterator[list[Encoded]]:
         """Endless training batches."""

@@ -17,6 +17,7 @@ from harness.forward import LabelForward
 
 if TYPE_CHECKING:
     from harness.config import Train
+    from harness.methods import Method
 
 WARM_UP = 3
 """First steps whose time is not counted."""
@@ -55,14 +56,14 @@ def to_master_precision(model: torch.nn.Module) -> None:
         parameter.data = parameter.data.float()
 
 
-def make_optimizer(name: str, parameters: Sequence[torch.nn.Parameter], lr: float, weight_decay: float) -> Any:
+def make_optimizer(name: str, groups: list[dict[str, Any]], weight_decay: float) -> Any:
     """AdamW of torch, or the 8-bit ones of bitsandbytes (their state is fp32 below 4,096 elements)."""
     if name == "adamw":
-        return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+        return torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
     import bitsandbytes as bnb
 
     kinds = {"adamw8bit": "AdamW8bit", "paged_adamw8bit": "PagedAdamW8bit"}
-    return getattr(bnb.optim, kinds[name])(parameters, lr=lr, weight_decay=weight_decay)
+    return getattr(bnb.optim, kinds[name])(groups, weight_decay=weight_decay)
 
 
 class Trainer:
@@ -72,7 +73,7 @@ class Trainer:
         self,
         model: Any,
         forward: LabelForward,
-        lr: float,
+        method: Method,
         settings: Train,
         batches: Iterator[list[Encoded]],
         pad: int,
@@ -82,12 +83,12 @@ class Trainer:
     ) -> None:
         from transformers import get_scheduler
 
-        self.model, self.forward, self.settings = model, forward, settings
+        self.model, self.forward, self.method, self.settings = model, forward, method, settings
         self.batches, self.pad, self.validation = batches, pad, validation
         self.checkpoint, self.keep_best = checkpoint, keep_best
         self.parameters = trainable(model)
         self.device = next(model.parameters()).device
-        self.optimizer = make_optimizer(settings.optimizer, list(self.parameters.values()), lr, settings.weight_decay)
+        self.optimizer = make_optimizer(settings.optimizer, method.parameter_groups(model), settings.weight_decay)
         kind = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}[settings.schedule]
         self.scheduler = get_scheduler(kind, self.optimizer, settings.warmup_steps, settings.steps)
         self.state = State()
@@ -131,17 +132,21 @@ class Trainer:
             part = self.forward.loss_sum(batch, self.settings.label_smoothing) / labels
             part.backward()  # type: ignore[no-untyped-call]
             loss += part.item()
+        penalty = self.method.penalty(self.model)
+        if penalty is not None:
+            penalty.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip_norm or math.inf).item()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise RunEnded("diverged", f"loss {loss}, gradient norm {norm} at step {state.step + 1}", state.step)
         lr = self.scheduler.get_last_lr()[0]
         self.optimizer.step()
+        self.method.after_step(self.model, state.step + 1)
         self.scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)
         state.step += 1
         tokens = sum(batch.tokens for batch in group)
         state.tokens += tokens
-        return {
+        line = {
             "step": state.step,
             "loss": loss,
             "lr": lr,
@@ -150,6 +155,7 @@ class Trainer:
             "samples": sum(len(batch.ids) for batch in group),
             "seconds": self._now() - started,
         }
+        return line if penalty is None else line | {"penalty": penalty.item()}
 
     def _validate(self) -> float:
         loss = self.forward.mean_loss(self.validation)
@@ -165,6 +171,8 @@ class Trainer:
 
     def _save(self) -> None:
         """Write the checkpoint whole or not at all."""
+        if not self.method.resumes:
+            return
         content = {
             "state": vars(self.state),
             "weights": {name: p.detach() for name, p in self.parameters.items()},

@@ -20,7 +20,7 @@ def trainer(a: Adapted, folder: Path, **changes: Any) -> Trainer:
     return Trainer(
         a.model,
         a.forward,
-        a.settings.method.lr or 1e-3,
+        a.settings.method,
         train,
         a.task.batches(train.batch_size, a.settings.seed),
         a.task.pad,

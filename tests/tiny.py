@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 
-from harness import targets
 from harness.config import CONF, RunSettings, settings_from
 from harness.forward import LabelForward
 from harness.task import DTYPES, Task, load_base
@@ -57,6 +56,6 @@ def adapted(overrides: Sequence[str]) -> Adapted:
     model, tokenizer = load_base(chosen)
     task = Task(chosen, (model, tokenizer))
     torch.manual_seed(chosen.seed)
-    model = chosen.method.apply(model, tokenizer, targets.resolve(model, chosen.roles))
+    model = chosen.method.apply(model, task.site())
     to_master_precision(model)
     return Adapted(chosen, model, tokenizer, task, LabelForward(model, DTYPES[chosen.precision]))

@@ -49,6 +49,12 @@ class Batch:
         """Tokens of text, padding not counted."""
         return int(self.mask.sum())
 
+    def inputs(self) -> dict[str, torch.Tensor]:
+        """Keyword arguments of a model's own `forward`: labels are -100 where nothing is scored."""
+        labels = torch.full_like(self.ids, -100)
+        labels[:, 1:][self.predict[:, :-1]] = self.targets
+        return {"input_ids": self.ids, "attention_mask": self.mask, "labels": labels}
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device."""
         return Batch(*(tensor.to(device) for tensor in (self.ids, self.mask, self.predict, self.targets)))

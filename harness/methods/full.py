@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from harness.methods import Method
+from harness.methods import Method, Site
 
 
 class FullFineTuning(Method):
@@ -17,7 +17,7 @@ class FullFineTuning(Method):
 
     lr: Annotated[float, Field(gt=0)]
 
-    def apply(self, model: Any, tokenizer: Any, targets: dict[str, list[str]]) -> Any:
+    def apply(self, model: Any, site: Site) -> Any:
         return model.requires_grad_(True)
 
     def save(self, model: Any, folder: Path) -> int:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
-from pydantic import Field
+from harness.methods import Site
+from harness.methods.tuner import Tuner
 
-from harness.methods import Method
 
-
-class Ia3(Method):
+class Ia3(Tuner):
     """Learned factors, one at the start: on the outputs of attention modules, on the inputs of `down` in the MLP."""
 
-    adapts_modules: ClassVar[bool] = True
+    peft: str = "IA3"
 
-    lr: Annotated[float, Field(gt=0)]
-
-    def apply(self, model: Any, tokenizer: Any, targets: dict[str, list[str]]) -> Any:
-        from peft import IA3Config, get_peft_model
-
-        modules = [name for names in targets.values() for name in names]
-        config = IA3Config(task_type="CAUSAL_LM", target_modules=modules, feedforward_modules=targets.get("down", []))
-        return get_peft_model(model, config)
+    def fields(self, model: Any, site: Site) -> dict[str, Any]:
+        return super().fields(model, site) | {"feedforward_modules": site.targets.get("down", [])}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from harness.methods import Method
+from harness.methods import Method, Site
 
 if TYPE_CHECKING:
     import torch
@@ -20,12 +20,12 @@ class PromptTuning(Method):
     virtual_tokens: Annotated[int, Field(ge=1)]
     init: Literal["vocabulary", "random"]
 
-    def apply(self, model: Any, tokenizer: Any, targets: dict[str, list[str]]) -> Any:
+    def apply(self, model: Any, site: Site) -> Any:
         from peft import PromptTuningConfig, PromptTuningInit, get_peft_model
 
         start = PromptTuningInit.SAMPLE_VOCAB if self.init == "vocabulary" else PromptTuningInit.RANDOM
         config = PromptTuningConfig(
-            task_type="CAUSAL_LM", num_virtual_tokens=self.virtual_tokens, prompt_tuning_init=start
+            task_type=site.task_type, num_virtual_tokens=self.virtual_tokens, prompt_tuning_init=start
         )
         return get_peft_model(model, config)
 
@@ -59,17 +59,17 @@ class PrefixTuning(Method):
     init_text: Annotated[str, Field(min_length=1)]
     """Text to start from; repeated, or cut, to `virtual_tokens` tokens."""
 
-    def apply(self, model: Any, tokenizer: Any, targets: dict[str, list[str]]) -> Any:
+    def apply(self, model: Any, site: Site) -> Any:
         import torch
         from peft import PrefixTuningConfig, get_peft_model
 
         count = self.virtual_tokens
-        ids = tokenizer(self.init_text, add_special_tokens=False)["input_ids"]
+        ids = site.tokenizer(self.init_text, add_special_tokens=False)["input_ids"]
         repeated = (ids * (count // len(ids) + 1))[:count]
         with torch.no_grad():
             given = torch.tensor([repeated], device=model.get_input_embeddings().weight.device)
             cache = model(input_ids=given, use_cache=True).past_key_values
-        config = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=count)
+        config = PrefixTuningConfig(task_type=site.task_type, num_virtual_tokens=count)
         adapted: Any = get_peft_model(model, config)
         # PEFT reads a row as layer by layer the keys of all heads, then the values: [tokens, layers * 2 * heads * size]
         pairs = [states for layer in cache.layers for states in (layer.keys, layer.values)]

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+Classes = tuple[str, ...] | None
+"""Names of the classes that a model tells apart; None for a model that writes text."""
+
+
 class BaseModelSource(Settings):
-    """A causal language model to adapt."""
+    """A model to adapt: causal, sequence-to-sequence, or one under a classification head."""
 
     name: str
     """Short name, shown in tables."""
@@ -32,9 +36,12 @@ class BaseModelSource(Settings):
         """What the model is, in words."""
 
     @abstractmethod
-    def load(self, dtype: Any, device: str, quantization: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    def load(
+        self, dtype: Any, device: str, quantization: Any, classes: Classes = None
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         """The model on `device` in `dtype` (a torch dtype), its base weights quantized as told (a transformers
-        quantization config, or None), and its tokenizer. Raises UserError with what to do."""
+        quantization config, or None), and its tokenizer. With `classes`, under a classification head drawn from torch's
+        generator where the model has none. Raises UserError with what to do."""
 
     def attention_for(self, device: str) -> str:
         """The attention implementation on this device."""
@@ -42,15 +49,23 @@ class BaseModelSource(Settings):
 
 
 def load_pretrained(
-    source: str | Path, revision: str | None, attention: str, dtype: Any, device: str, quantization: Any
+    source: str | Path,
+    revision: str | None,
+    attention: str,
+    dtype: Any,
+    device: str,
+    quantization: Any,
+    classes: Classes,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A causal model and tokenizer of transformers, from a folder or a hub id."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    """A model and tokenizer of transformers, from a folder or a hub id."""
+    from transformers import AutoConfig, AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-        model: Any = AutoModelForCausalLM.from_pretrained(
+        config = AutoConfig.from_pretrained(source, revision=revision, **label_options(classes))
+        model: Any = auto_class(config, classes).from_pretrained(
             source,
+            config=config,
             revision=revision,
             dtype=dtype,
             attn_implementation=attention,
@@ -65,6 +80,22 @@ def load_pretrained(
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model if quantization else model.to(device), tokenizer
+
+
+def label_options(classes: Classes) -> dict[str, Any]:
+    """What a configuration of transformers says of its classes."""
+    if classes is None:
+        return {}
+    return {"id2label": dict(enumerate(classes)), "label2id": {name: i for i, name in enumerate(classes)}}
+
+
+def auto_class(config: Any, classes: Classes) -> Any:
+    """transformers' auto class for this configuration and use."""
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
+
+    if classes is not None:
+        return AutoModelForSequenceClassification
+    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
 
 
 @functools.cache

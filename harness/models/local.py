@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
-from harness.models import BaseModelSource, hash_folder, load_pretrained
+from harness.models import BaseModelSource, Classes, hash_folder, load_pretrained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -27,5 +27,7 @@ class LocalModel(BaseModelSource):
     def describe(self) -> str:
         return f"model in the folder {self.path}"
 
-    def load(self, dtype: Any, device: str, quantization: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        return load_pretrained(Path(self.path), None, self.attention_for(device), dtype, device, quantization)
+    def load(
+        self, dtype: Any, device: str, quantization: Any, classes: Classes = None
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        return load_pretrained(Path(self.path), None, self.attention_for(device), dtype, device, quantization, classes)

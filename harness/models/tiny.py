@@ -1,20 +1,39 @@
-"""A two-layer random Llama with its own small tokenizer, built in the process: for tests, never a default."""
+"""A two-layer random model with its own small tokenizer, built in the process: for tests, never a default."""
 
 from __future__ import annotations
 
 import string
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import UserError
-from harness.models import BaseModelSource
+from harness.errors import UserError, nearest
+from harness.models import BaseModelSource, Classes, auto_class, label_options
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+SCALED = {"intermediate_size", "d_ff", "n_inner", "ffn_dim"}
+"""Sizes that are given in multiples of the hidden size."""
+LLAMA = {"intermediate_size": 2, "num_key_value_heads": 2}
+OWN: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(["llama", "mistral", "qwen2"], LLAMA),
+    "gemma": LLAMA | {"head_dim": 16},
+    "gpt2": {"n_inner": 2, "attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0},
+    "gpt_neox": {"intermediate_size": 2},
+    "opt": {"ffn_dim": 2, "word_embed_proj_dim": 64, "dropout": 0.0},
+    "bloom": {"hidden_dropout": 0.0},
+    "phi": {"intermediate_size": 2},
+    "t5": {"d_ff": 2, "d_kv": 16, "dropout_rate": 0.0, "decoder_start_token_id": 0, "feed_forward_proj": "gated-gelu"},
+    "bert": {"intermediate_size": 2, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+    "roberta": {"intermediate_size": 2, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+}
+"""By architecture: what its configuration calls otherwise, or has besides the common sizes."""
 
 
 class TinyRandom(BaseModelSource):
     """Random weights drawn with `seed`; one token a character."""
 
+    architecture: str = "llama"
+    """transformers' model_type; one of those in `OWN`."""
     seed: int = 0
     hidden_size: int = 64
     context: int = 1024
@@ -24,33 +43,44 @@ class TinyRandom(BaseModelSource):
         return {"tiny_random": self.model_dump(mode="json")}
 
     def describe(self) -> str:
-        return f"random two-layer Llama, hidden size {self.hidden_size} (for tests)"
+        return f"random two-layer {self.architecture}, hidden size {self.hidden_size} (for tests)"
 
-    def load(self, dtype: Any, device: str, quantization: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    def load(
+        self, dtype: Any, device: str, quantization: Any, classes: Classes = None
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         import torch
-        from transformers import LlamaConfig, LlamaForCausalLM
+        from transformers import AutoConfig
 
+        if self.architecture not in OWN:
+            raise UserError(f"model.architecture={self.architecture}: {nearest(self.architecture, list(OWN))}")
         if quantization is not None:
             raise UserError("model=tiny_random is built, not loaded, and has no quantized form; use quantization=none")
         tokenizer = character_tokenizer()
-        config = LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=self.hidden_size,
-            intermediate_size=2 * self.hidden_size,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=self.context,
-            initializer_range=self.hidden_size**-0.5,  # large enough for what is read to change what is answered
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            tie_word_embeddings=True,
-            attn_implementation=self.attention_for(device),  # type: ignore[call-arg]  # read by the base class
+        size = self.hidden_size
+        config: Any = AutoConfig.for_model(
+            self.architecture,
+            **{
+                "vocab_size": len(tokenizer),
+                "hidden_size": size,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 4,
+                "max_position_embeddings": self.context,
+                "pad_token_id": tokenizer.pad_token_id,
+                "bos_token_id": None,
+                "eos_token_id": tokenizer.eos_token_id,
+                "tie_word_embeddings": True,
+                "attn_implementation": self.attention_for(device),
+            },
+            **{name: value * size if name in SCALED else value for name, value in OWN[self.architecture].items()},
+            **label_options(classes),
         )
+        # Large enough for what is read to change what is answered.
+        for name in ("initializer_range", "init_std"):
+            if hasattr(config, name):
+                setattr(config, name, size**-0.5)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            model: Any = LlamaForCausalLM(config)
+            model: Any = auto_class(config, classes).from_config(config)
         return model.to(device=device, dtype=dtype), tokenizer
 
 

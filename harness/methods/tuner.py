@@ -1,0 +1,64 @@
+"""Any tuner of PEFT, chosen and set by a file in conf/method/."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from harness.errors import UserError, first_line, nearest
+from harness.methods import Method, Site
+
+Rank = Annotated[int, Field(ge=1, le=65536)]
+"""Inner dimension of a product; no layer of any model is wider than the upper limit."""
+
+
+class Tuner(Method):
+    """A method of PEFT: `peft` names its type, `options` are fields of its configuration."""
+
+    lr: Annotated[float, Field(gt=0)]
+    peft: str
+    """A member of PEFT's `PeftType`."""
+    rank: Rank | None = None
+    """Absent from the file of a method that has none; `options` names PEFT's field for it."""
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    def label(self) -> str:
+        name = super().label()
+        return name if self.rank is None else f"{name} r={self.rank}"
+
+    def fields(self, model: Any, site: Site) -> dict[str, Any]:
+        """The fields of PEFT's configuration for this model and site."""
+        given: dict[str, Any] = {"task_type": site.task_type, **self.options}
+        if self.adapts_modules:
+            given["target_modules"] = site.modules
+        return given
+
+    def config(self, model: Any, site: Site) -> Any:
+        """PEFT's configuration. Raises UserError for a field that it does not have or refuses."""
+        from peft import PeftType
+        from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+        kind: Any = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(self.peft)]
+        fields = self.fields(model, site)
+        if unknown := sorted(set(fields) - set(kind.__dataclass_fields__)):
+            known = sorted(kind.__dataclass_fields__)
+            raise UserError(
+                *(
+                    f"method.options.{name}: {kind.__name__} has no such field; {nearest(name, known)}"
+                    for name in unknown
+                )
+            )
+        try:
+            return kind(**fields)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"method={self.name}: PEFT refuses its options ({first_line(error)})") from None
+
+    def apply(self, model: Any, site: Site) -> Any:
+        from peft import get_peft_model
+
+        config = self.config(model, site)
+        try:
+            return get_peft_model(model, config)
+        except ValueError as error:
+            raise UserError(f"method={self.name}: PEFT cannot apply it here ({first_line(error)})") from None
