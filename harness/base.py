@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING
 from harness import forgetting
 from harness.cache import build_once, cache_folder
 from harness.data.baselines import best_constant, join_slots
-from harness.evaluate import generate, score, write_lines
+from harness.evaluate import write_lines
 from harness.forward import LabelForward
 from harness.methods import answer
 from harness.metrics.bleu import corpus_bleu
+from harness.metrics.classes import accuracy
 from harness.results import hash_of
-from harness.task import DTYPES, Base, Task
+from harness.task import DTYPES, Base, Task, kind_of
 
 if TYPE_CHECKING:
     from harness.config import RunSettings
@@ -61,8 +63,7 @@ def measure_base(settings: RunSettings, base: Base, watch: Watch) -> None:
 
     def quality(folder: Path) -> None:
         task = Task(settings, base, shots=0)
-        texts = generate(answer, model, tokenizer, task.prompts, settings.eval, watch.progress)
-        scores = score(task.test, texts, settings.data.mr_form)
+        scores = task.score(task.predict(answer, model, forward, watch.progress))
         scored = {"val_loss": forward.mean_loss(task.validation)} | scores.quality
         baselines = trivial_baselines(settings, task)
         content = {"quality": scored, "signatures": scores.signatures, "baselines": baselines}
@@ -70,6 +71,8 @@ def measure_base(settings: RunSettings, base: Base, watch: Watch) -> None:
         write_lines(folder / "predictions.jsonl", scores.lines)
 
     def forgotten(folder: Path) -> None:
+        if kind_of(settings, model) != "causal":
+            return
         batches = forgetting.windows(tokenizer, settings.forgetting, model.get_input_embeddings().weight.device)
         loss = forgetting.text_loss(forward, batches, keep=folder / "logits.safetensors", base=None)
         (folder / "text.json").write_text(json.dumps(vars(loss)))
@@ -83,7 +86,10 @@ def measure_base(settings: RunSettings, base: Base, watch: Watch) -> None:
 
 
 def trivial_baselines(settings: RunSettings, task: Task) -> dict[str, float]:
-    """BLEU of two answers that need no model."""
+    """BLEU of two answers that need no model, or the accuracy of the most frequent class."""
+    if task.kind == "classification":
+        common = Counter(example.references[0] for example in task.train).most_common(1)[0][0]
+        return {"most_frequent_class": accuracy([common] * len(task.test), [e.references[0] for e in task.test])}
     references = [example.references for example in task.test]
     constant = best_constant(task.train, candidates=200, seed=0)
     texts = {"best_constant": [constant] * len(task.test)}

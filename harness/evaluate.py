@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from harness.data import Example
-from harness.data.batching import collate_prompts
+from harness.data.batching import Batch, collate_prompts
+from harness.forward import LabelForward
 from harness.metrics.bleu import corpus_bleu
+from harness.metrics.classes import accuracy, macro_f1
 from harness.metrics.rouge import KINDS, rouge
 from harness.metrics.rouge import signature as rouge_signature
 from harness.metrics.slots import slot_error_rate, slot_errors
@@ -74,6 +76,28 @@ def generate(
             texts[i] = first_line(text)
         progress(start + len(chosen))
     return texts
+
+
+@torch.no_grad()
+def classify(forward: LabelForward, batches: Sequence[Batch], classes: Sequence[str]) -> list[str]:
+    """For each text the most likely class."""
+    forward.model.eval()
+    return [classes[i] for batch in batches for i in forward.logits(batch).argmax(-1).tolist()]
+
+
+def score_classes(examples: Sequence[Example], predictions: Sequence[str]) -> Scores:
+    """Accuracy and macro F1 of predicted classes."""
+    expected = [example.references[0] for example in examples]
+    lines = tuple(
+        {"index": i, "prediction": p, "right": p == e}
+        for i, (p, e) in enumerate(zip(predictions, expected, strict=True))
+    )
+    quality: dict[str, float | None] = {
+        "accuracy": accuracy(predictions, expected),
+        "macro_f1": macro_f1(predictions, expected),
+    }
+    signatures = {"accuracy": "share of right classes", "macro_f1": "mean F1 over the classes that occur"}
+    return Scores(quality, signatures, lines)
 
 
 def first_line(text: str) -> str:

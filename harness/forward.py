@@ -12,18 +12,20 @@ from harness.data.batching import Batch
 
 
 class LabelForward:
-    """Logits of a causal model at chosen positions alone; with a large vocabulary they are a third of the work.
+    """Logits at chosen positions alone; with a large vocabulary they are a third of a causal model's work.
 
     It selects in front of the output head, inside the model's own forward pass, so whatever the model or a method does
     around it (scaling, soft prompts, penalties) still happens.
     """
 
     def __init__(self, model: Any, dtype: torch.dtype) -> None:
-        self.model = model
+        self.model, self.dtype = model, dtype
         self._predict: torch.Tensor | None = None
         device = next(model.parameters()).device.type
         # Weights kept in fp32 for training compute in the run's dtype.
-        mixed = dtype != torch.float32 and model.get_input_embeddings().weight.dtype == torch.float32
+        own = hasattr(model, "peft_config")  # PEFT's layers see to the precision of their weights themselves
+        weights = [model.get_input_embeddings().weight] if own else model.parameters()
+        mixed = dtype != torch.float32 and any(weight.dtype == torch.float32 for weight in weights)
         self._autocast_options: dict[str, Any] = {"device_type": device, "dtype": dtype, "enabled": mixed}
 
     def _select(self, _module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
@@ -43,9 +45,16 @@ class LabelForward:
             self._predict = None
 
     def logits(self, batch: Batch) -> torch.Tensor:
-        """[labels, vocabulary] logits at the batch's scored positions, row by row."""
-        with self._selecting(batch.predict), torch.autocast(**self._autocast_options):
-            logits: torch.Tensor = self.model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits
+        """[labels, vocabulary] logits at the batch's scored positions, row by row; [batch, classes] of a classifier."""
+        given: dict[str, Any] = {"input_ids": batch.ids, "attention_mask": batch.mask}
+        if batch.decoder is not None:
+            given["decoder_input_ids"] = batch.decoder
+        with torch.autocast(**self._autocast_options):
+            if batch.predict is None:
+                logits: torch.Tensor = self.model(**given).logits
+            else:
+                with self._selecting(batch.predict):
+                    logits = self.model(**given, use_cache=False).logits
         return logits
 
     def loss_sum(self, batch: Batch, smoothing: float = 0.0) -> torch.Tensor:
@@ -55,7 +64,7 @@ class LabelForward:
 
     @torch.no_grad()
     def mean_loss(self, batches: Sequence[Batch]) -> float:
-        """Mean negative log-likelihood per scored token over all batches, in nats, without dropout."""
+        """Mean negative log-likelihood in nats per scored token, or per text of a classifier, without dropout."""
         was_training = self.model.training
         self.model.eval()
         total = sum(self.loss_sum(batch).item() for batch in batches)

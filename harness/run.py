@@ -18,16 +18,23 @@ from harness.base import BaseFolders
 from harness.config import RunSettings
 from harness.environment import resolve_device
 from harness.errors import UserError
-from harness.evaluate import Scores, generate, read_lines, score, write_lines
+from harness.evaluate import Scores, read_lines, write_lines
 from harness.forward import LabelForward
 from harness.measure import parameters
 from harness.measure.memory import Meter, Peak
 from harness.measure.throughput import throughput
-from harness.methods import Method
+from harness.methods import Kind, Method
 from harness.results import Forgetting, Memory, Parameters, Record, run_folder
 from harness.task import DTYPES, Base, Task
 from harness.tracking import Tracking
 from harness.train import WARM_UP, RunEnded, Trainer, to_master_precision
+
+VAL_LOSS: dict[Kind, str] = {
+    "causal": "mean nats per completion token, first reference",
+    "seq2seq": "mean nats per completion token, first reference",
+    "classification": "mean nats per text",
+}
+"""What the validation loss is."""
 
 
 @dataclass
@@ -108,6 +115,7 @@ def _measured(
         task = Task(settings, base)
         base_parameters = parameters.total(model)
         site = task.site()
+        cautions = method.warnings(model, site)
         model = method.apply(model, site)
         to_master_precision(model)
         if not any(p.requires_grad for p in model.parameters()) and method.trains:
@@ -116,7 +124,7 @@ def _measured(
         added = parameters.total(model) - base_parameters
         forward = LabelForward(model, DTYPES[settings.precision])
 
-    train_peak, state = None, None
+    train_peak, state, forgotten = None, None, None
     quality: dict[str, float | None] = {}
     if method.trains:
         assert method.lr is not None
@@ -145,9 +153,11 @@ def _measured(
         best = settings.eval.score == "best"
         quality["val_loss"] = state.best_loss if best else state.curve[-1]["val_loss"]
         del trainer
-        # Scored as it would be deployed: weights that were trained whole go back to the run's dtype.
+        # Scored as it would be deployed: the base's weights that were trained go back to the run's dtype.
         if method.trains_base:
-            model.to(DTYPES[settings.precision])
+            for parameter in model.parameters():
+                if parameter.requires_grad:
+                    parameter.data = parameter.data.to(DTYPES[settings.precision])
             forward = LabelForward(model, DTYPES[settings.precision])
     with watch.phase("save"):
         adapter_bytes = method.save(model, folder / "adapter")
@@ -155,20 +165,21 @@ def _measured(
     meter.start()
     if not method.untouched:
         with watch.phase("evaluate"):
-            texts = generate(method.generate, model, tokenizer, task.prompts, settings.eval, watch.progress)
-            scores = score(task.test, texts, settings.data.mr_form)
+            scores = task.score(task.predict(method.generate, model, forward, watch.progress))
         quality |= scores.quality
-        with watch.phase("forgetting"):
-            forgotten = measure_forgetting(settings, folders, model, tokenizer, forward, watch)
+        if task.kind == "causal":
+            with watch.phase("forgetting"):
+                forgotten = measure_forgetting(settings, folders, model, tokenizer, forward, watch)
     else:
         scores = Scores(before["quality"], before["signatures"], read_lines(folders.quality / "predictions.jsonl"))
         quality = scores.quality
-        forgotten = None
     evaluate_peak = None if method.untouched else meter.peak()
     write_lines(folder / "predictions.jsonl", scores.lines)
 
     speed = throughput(state.curve, WARM_UP) if state else None
     reasons = null_reasons(device, method, train_peak, speed is not None)
+    if task.kind != "causal":
+        reasons["forgetting"] = "general text and the panel need a causal model"
     record = Record(
         **known,
         status="ok",
@@ -187,7 +198,7 @@ def _measured(
         throughput=speed,
         quality=quality,
         base_quality=before["quality"],
-        signatures=scores.signatures | {"val_loss": "mean nats per completion token, first reference"},
+        signatures=scores.signatures | {"val_loss": VAL_LOSS[task.kind]},
         baselines=before["baselines"],
         test_examples=len(task.test),
         train_tokens=state.tokens if state else 0,
@@ -197,7 +208,7 @@ def _measured(
     with watch.phase("track"):
         warnings = tracking.finish(record, scores.lines)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
-    return record.model_copy(update={"warnings": warnings})
+    return record.model_copy(update={"warnings": cautions + warnings})
 
 
 def measure_forgetting(

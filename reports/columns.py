@@ -75,12 +75,13 @@ RANK = (Column("rank", "r", "count"),)
 
 TITLES = {"bleu": "BLEU", "nist": "NIST", "meteor": "METEOR", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2"}
 TITLES |= {"rougeL": "ROUGE-L", "cider": "CIDEr", "ser": "slot error rate", "val_loss": "validation loss"}
+TITLES |= {"accuracy": "accuracy", "macro_f1": "macro F1"}
 
 
 def score_columns(quality: dict[str, str]) -> tuple[Column, ...]:
     """Columns of the scores, given column -> field of the record."""
     return tuple(
-        Column(key, TITLES["val_loss"], "loss", "nats/token")
+        Column(key, TITLES["val_loss"], "loss", "nats/text" if "accuracy" in quality else "nats/token")
         if path == "quality.val_loss"
         else Column(key, TITLES.get(key, key), "score")
         for key, path in quality.items()

@@ -24,12 +24,13 @@ WORSE = "below the base"
 
 TRAINING = ("settings.train", "settings.seed")
 """What an untrained row cannot differ in."""
-ABOUT = ("settings.method", "settings.roles", "settings.quantization", "settings.train.optimizer")
+ABOUT = ("settings.method", "settings.roles", "settings.modules", "settings.quantization", "settings.train.optimizer")
 """What rows of a table may differ in: what the table is about. Learning rate and optimizer go with the method and are
 shown."""
 SAME_BASE = (
     "settings.method",
     "settings.roles",
+    "settings.modules",
     "settings.eval.score",
     "settings.forgetting",
     "repeat",
@@ -147,6 +148,8 @@ def _score(sweep: Sweep) -> tuple[list[_Scored], dict[str, Verdict]]:
     verdicts: dict[str, Verdict] = {}
     for run, record in sweep.done:
         try:
+            if "bleu" not in record.quality:
+                raise UnusablePredictions("only BLEU has intervals, and the record has none")
             indices, statistics = bleu_statistics(run)
             _check(record, bleu_of_sums(statistics.sum(axis=0)))
             readable.append((run, record, indices, statistics))

@@ -7,6 +7,8 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+from pydantic import Field
+
 from harness.results import hash_of
 from harness.settings import Settings
 
@@ -39,6 +41,9 @@ class Source(Settings):
     name: str
     prompt: str
     """Jinja template of the text before the completion; `source` is the example's input."""
+
+    classes: tuple[str, ...] | None = Field(default=None, strict=False)
+    """The answers are these classes, told apart by a classification head; None: they are texts."""
 
     @abstractmethod
     def load(self) -> Splits:

@@ -21,3 +21,10 @@ class Lora(Tuner):
     def fields(self, model: Any, site: Site) -> dict[str, Any]:
         own = {"r": self.rank, "lora_alpha": self.alpha, "lora_dropout": self.dropout}
         return super().fields(model, site) | own
+
+    def apply(self, model: Any, site: Site) -> Any:
+        from harness.methods.low_rank import add_in_place
+
+        adapted = super().apply(model, site)
+        add_in_place(adapted)
+        return adapted

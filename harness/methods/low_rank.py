@@ -1,0 +1,78 @@
+"""LoRA's product added in place, for training in one dtype: PEFT passes five times over each layer's output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from peft.tuners.lora import Linear
+from peft.tuners.lora.layer import LoraVariant
+
+
+class AddProduct(torch.autograd.Function):
+    """`result += scale * x A^T B^T`, with matrix products in the order that a BLAS does fastest for a small rank."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, result: torch.Tensor, x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: float
+    ) -> torch.Tensor:
+        """`result` [..., out] is written to; `x` [..., in], `a` [rank, in], `b` [out, rank]."""
+        rows = x.flatten(0, -2)
+        inner = a @ rows.t()
+        result.view(-1, b.shape[0]).addmm_(inner.t(), b.t(), alpha=scale)
+        ctx.mark_dirty(result)
+        ctx.save_for_backward(rows, inner, a, b)
+        ctx.scale = scale
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Gradients of result, x, a and b."""
+        rows, inner, a, b = ctx.saved_tensors
+        outer = grad.reshape(-1, b.shape[0])
+        back = (ctx.scale * b.t()).contiguous() @ outer.t()
+        _, wants_x, wants_a, wants_b, _ = ctx.needs_input_grad
+        of_x = (back.t() @ a).view(*grad.shape[:-1], a.shape[1]) if wants_x else None
+        return grad, of_x, back @ rows if wants_a else None, ctx.scale * (inner @ outer).t() if wants_b else None, None
+
+
+class InPlace(LoraVariant):
+    """Plain LoRA that trains through `AddProduct`; without gradients it is PEFT's own, to the bit."""
+
+    @staticmethod
+    def forward(module: Any, active_adapter: str, x: torch.Tensor, result: torch.Tensor, **_: Any) -> torch.Tensor:
+        """The layer's output with the product added."""
+        a, b = module.lora_A[active_adapter], module.lora_B[active_adapter]
+        scale = module.scaling[active_adapter]
+        if torch.is_grad_enabled() and x.dtype == result.dtype == a.weight.dtype and not torch.is_autocast_enabled():
+            added: torch.Tensor = AddProduct.apply(result, x, a.weight, b.weight, scale)  # type: ignore[no-untyped-call]
+            return added
+        plain: torch.Tensor = result + b(a(x)) * scale
+        return plain
+
+    @staticmethod
+    def merge_safe(module: Any, active_adapter: str, orig_weight: torch.Tensor) -> torch.Tensor:
+        """The weight with the product added, as a new tensor."""
+        delta: torch.Tensor = module.get_delta_weight(active_adapter)
+        return orig_weight + delta.to(orig_weight.dtype)
+
+    @staticmethod
+    def merge_unsafe(module: Any, active_adapter: str, orig_weight: torch.Tensor) -> None:
+        """As `merge_safe`, in place."""
+        orig_weight.data += module.get_delta_weight(active_adapter).to(orig_weight.dtype)
+
+    @staticmethod
+    def unmerge(module: Any, active_adapter: str, orig_weight: torch.Tensor) -> torch.Tensor:
+        """The weight with the product taken away."""
+        delta: torch.Tensor = module.get_delta_weight(active_adapter)
+        return orig_weight - delta.to(orig_weight.dtype)
+
+
+def add_in_place(model: Any) -> None:
+    """Let the plain LoRA layers of a PEFT model, without dropout and bias, train through `AddProduct`."""
+    for module in model.modules():
+        if type(module) is Linear and type(module.base_layer) is torch.nn.Linear:
+            for name, dropout in module.lora_dropout.items():
+                plain = isinstance(dropout, torch.nn.Identity) and module.lora_B[name].bias is None
+                if plain and name not in module.lora_variant:
+                    module.lora_variant[name] = InPlace()

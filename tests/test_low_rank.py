@@ -1,0 +1,66 @@
+"""LoRA's product in place: the same values and gradients as PEFT's own way."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from peft.tuners.lora import Linear
+from tiny import adapted
+
+from harness.data.batching import collate
+from harness.methods.low_rank import AddProduct, InPlace
+
+
+def test_gradients_are_those_of_finite_differences() -> None:
+    torch.manual_seed(0)
+    shapes = [(2, 3, 5), (2, 3, 4), (2, 4), (5, 2)]
+    result, x, a, b = (torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in shapes)
+
+    def added(result: torch.Tensor, x: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = AddProduct.apply(result.clone(), x, a, b, 0.7)  # type: ignore[no-untyped-call]
+        return out
+
+    assert torch.autograd.gradcheck(added, (result, x, a, b))
+    torch.testing.assert_close(added(result, x, a, b), result + 0.7 * x @ a.T @ b.T)
+
+
+def test_training_is_that_of_peft() -> None:
+    a = adapted(["method=lora", "method.alpha=16"])
+    layers = [module for module in a.model.modules() if isinstance(module, Linear)]
+    assert layers
+    assert all(isinstance(layer.lora_variant["default"], InPlace) for layer in layers)
+    for layer in layers:
+        torch.nn.init.normal_(layer.lora_B["default"].weight, std=0.02)
+    batch = collate(next(a.task.batches(4, 0)), a.task.pad)
+
+    def gradients() -> tuple[float, list[torch.Tensor]]:
+        a.model.zero_grad()
+        loss = a.forward.loss_sum(batch)
+        loss.backward()
+        return loss.item(), [p.grad.clone() for p in a.model.parameters() if p.grad is not None]
+
+    ours = gradients()
+    for layer in layers:
+        layer.lora_variant.clear()
+    theirs = gradients()
+    assert ours[0] == pytest.approx(theirs[0], rel=1e-6)
+    for got, expected in zip(ours[1], theirs[1], strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_merging_is_that_of_peft() -> None:
+    weights = []
+    for clear in (False, True):
+        a = adapted(["method=lora"])
+        for layer in (module for module in a.model.modules() if isinstance(module, Linear)):
+            torch.nn.init.ones_(layer.lora_B["default"].weight)
+            if clear:
+                layer.lora_variant.clear()
+        weights.append(a.settings.method.merge(a.model).state_dict())
+    for name, expected in weights[1].items():
+        assert torch.equal(weights[0][name], expected), name
+
+
+def test_dropout_is_left_to_peft() -> None:
+    a = adapted(["method=lora", "method.dropout=0.1"])
+    assert not any(module.lora_variant for module in a.model.modules() if isinstance(module, Linear))
