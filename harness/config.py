@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +17,7 @@ from pydantic import Field, InstanceOf, ValidationError
 
 from harness import data
 from harness.data import Source
-from harness.environment import fingerprint, gpu_name, resolve_dtype
+from harness.environment import fingerprint, gpu_name, resolve_device, resolve_dtype
 from harness.errors import UserError, first_line, nearest, nearest_key
 from harness.methods import Method
 from harness.models import BaseModelSource
@@ -41,7 +42,7 @@ class Train(Settings):
     steps: Positive
     batch_size: Positive
     accumulation: Positive
-    optimizer: Literal["adamw", "adamw8bit", "paged_adamw8bit"]
+    optimizer: Literal["adamw", "paged_adamw", "adamw8bit", "paged_adamw8bit"]
     schedule: Literal["linear", "cosine", "constant"]
     warmup_steps: Annotated[int, Field(ge=0)]
     weight_decay: Annotated[float, Field(ge=0)]
@@ -98,21 +99,21 @@ class RunSettings(Settings):
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     repeat: Annotated[int, Field(ge=0)]
     force: bool
-    dtype: Literal["auto", "bf16", "fp32"]
+    dtype: Literal["auto", "bf16", "fp16", "fp32"]
     device: Literal["auto", "cpu", "cuda"]
     threads: Positive | None
     results: str
 
     @property
     def roles(self) -> list[str]:
-        """The roles that the method adapts; empty where it adapts no modules."""
-        if not self.method.adapts_modules:
+        """The roles that the method adapts; empty where it adapts no modules, or those of `targets.modules`."""
+        if not self.method.adapts_modules or self.targets.modules is not None:
             return []
         return list(self.method.default_roles if self.targets.roles is None else self.targets.roles)
 
     @property
     def precision(self) -> str:
-        """`bf16` or `fp32`."""
+        """`bf16`, `fp16` or `fp32`."""
         return resolve_dtype(self.dtype, self.device)
 
     def label(self) -> str:
@@ -128,6 +129,8 @@ class RunSettings(Settings):
         del outcome["method"]["facts"]
         for name in ("checkpoint_every", "time_limit"):
             del outcome["train"][name]
+        if self.targets.modules is not None:
+            outcome["modules"] = self.targets.modules
         if not self.method.trains:
             # Nothing of training reaches the untouched base but the validation examples and their longest length.
             outcome["train"] = {n: outcome["train"][n] for n in ("batch_size", "validation_examples", "max_length")}
@@ -205,21 +208,26 @@ def _taken_over(config: DictConfig, place: str) -> bool:
 
 def contradictions(settings: RunSettings) -> list[str]:
     """Combinations that make no sense, each with its reason."""
-    problems = []
+    problems = settings.quantization.problems()
     method, quantization, train = settings.method, settings.quantization, settings.train
-    if method.trains_base and quantization.kind != "none":
+    storage = {"none": None, "int8": "int8"}.get(quantization.kind, "4bit")
+    if storage and method.trains_base and storage not in method.facts.quantized:
         problems.append(
             f"quantization={quantization.label()}: {method.name} trains the base's weights, and quantized weights "
             "cannot be trained; use quantization=none, or method=lora"
         )
-    storage = {"none": None, "int8": "int8"}.get(quantization.kind, "4bit")
     if storage and not method.trains_base and storage not in method.facts.quantized:
         works = ", ".join(method.facts.quantized) or "none"
         problems.append(
             f"quantization={quantization.label()}: {method.name} does not work on {storage} weights (it does on: "
             f"{works}); use quantization=none, or method=lora"
         )
-    if settings.targets.roles is not None and not method.adapts_modules:
+    if settings.data.classes is not None and "classification" not in method.facts.kinds:
+        problems.append(
+            f"method={method.name}: does not work under a classification head, which data={settings.data.name} needs; "
+            "use method=lora"
+        )
+    if (settings.targets.roles, settings.targets.modules) != (None, None) and not method.adapts_modules:
         problems.append(f"targets: {method.name} does not act on chosen modules; leave targets out")
     if settings.targets.roles == []:
         problems.append("targets.roles: is empty; name at least one role")
@@ -227,6 +235,13 @@ def contradictions(settings: RunSettings) -> list[str]:
         problems.append(f"train.warmup_steps={train.warmup_steps}: must be less than train.steps={train.steps}")
     if settings.eval.score == "best" and train.validate_every is None:
         problems.append("eval.score=best: needs train.validate_every=N to have steps to choose from")
+    if resolve_device(settings.device) == "cpu":
+        used = {"dtype": settings.precision, "quantization.compute_dtype": quantization.compute_dtype}
+        problems += [
+            f"{name}=fp16: the run is on a CPU, which has no fast products in fp16; use bf16 or fp32"
+            for name in used
+            if used[name] == "fp16"
+        ]
     if settings.device == "cuda" and gpu_name() is None:
         problems.append("device=cuda: no CUDA device is visible, or torch is a CPU build; use device=cpu")
     if settings.forgetting.text != "embedded" and not Path(settings.forgetting.text).is_file():
@@ -260,6 +275,20 @@ def _text_hash(path: str) -> str:
     import hashlib
 
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def compose_settings(overrides: list[str]) -> RunSettings:
+    """The typed settings that overrides on the command line give. Raises UserError."""
+    try:
+        with initialize_config_dir(str(CONF), version_base=None):
+            return settings_from(compose("config", overrides))
+    except HydraException as error:
+        raise explain(error, overrides) from None
+
+
+def saved_settings(path: Path) -> RunSettings:
+    """The typed settings that a run wrote into `path`. Raises UserError, OSError."""
+    return settings_from(OmegaConf.create(json.loads(path.read_text(encoding="utf-8"))))
 
 
 def known_keys(overrides: list[str]) -> list[str]:

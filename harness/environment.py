@@ -48,7 +48,7 @@ def cpu_name() -> str:
 
 
 def resolve_dtype(dtype: str, device: str) -> str:
-    """`bf16` or `fp32`; `auto` is bf16 where the device multiplies in it, else fp32.
+    """`bf16`, `fp16` or `fp32`; `auto` is bf16 where the device multiplies in it, else fp32.
 
     A CPU without bf16 instructions emulates it, 4 to 80 times slower than fp32 (benchmarks/README.md).
     """

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from harness.config import RunSettings, settings_from
 from harness.errors import UserError
-from harness.results import Record, finished, read_record, run_folder, write_record
+from harness.results import Record, finished, read_record, run_folder, write_atomically, write_record
 from harness.worker import Worker, WorkerEnded
 
 _worker: Worker | None = None
@@ -64,6 +64,7 @@ def _run(config: DictConfig, settings: RunSettings, run: str, folder: Path) -> R
     content = OmegaConf.to_container(config, resolve=True)
     assert isinstance(content, dict)
     content.pop("hydra", None)
+    write_atomically(folder / "config.json", json.dumps(content, indent=1) + "\n")
     code: int | None = 0
     try:
         for kind in ("base", "run"):

@@ -3,6 +3,7 @@
 A results folder holds
 
     runs/<run id>/record.json        the record, written whole or not at all
+    runs/<run id>/config.json        the configuration that it ran with, for what is done with it later
     runs/<run id>/predictions.jsonl  one line an example: index, prediction, bleu (statistics), ...
     runs/<run id>/curve.jsonl        one line a logged step
     runs/<run id>/adapter/           the trained adapter

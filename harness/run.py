@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -153,10 +154,10 @@ def _measured(
         best = settings.eval.score == "best"
         quality["val_loss"] = state.best_loss if best else state.curve[-1]["val_loss"]
         del trainer
-        # Scored as it would be deployed: the base's weights that were trained go back to the run's dtype.
+        # Scored as it would be deployed: the base's weights that were trained in fp32 go back to the run's dtype.
         if method.trains_base:
             for parameter in model.parameters():
-                if parameter.requires_grad:
+                if parameter.dtype == torch.float32:
                     parameter.data = parameter.data.to(DTYPES[settings.precision])
             forward = LabelForward(model, DTYPES[settings.precision])
     with watch.phase("save"):
@@ -186,7 +187,7 @@ def _measured(
         step=state.step if state else 0,
         scored_step=(state.best_step if settings.eval.score == "best" else state.step) if state else 0,
         seconds=watch.seconds | {"total": time.perf_counter() - watch.started},
-        targets=sorted(set(site.modules)),
+        targets=sorted({re.sub(r"\d+(?=\.)", "*", name) for name in site.modules}),
         parameters=Parameters(
             trainable=trainable if method.trains else 0,
             added=added,

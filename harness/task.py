@@ -93,7 +93,8 @@ class Task:
     def _solved(self, shots: int) -> str:
         """`shots` training examples drawn by the run's seed, each with its first answer and a blank line behind it."""
         if shots > len(self.train):
-            raise UserError(f"method.shots={shots}: the training split has {len(self.train)} examples; give at most that")
+            available = len(self.train)
+            raise UserError(f"method.shots={shots}: the training split has {available} examples; give at most that")
         chosen = random.Random(f"shots {self.settings.seed}").sample(self.train, shots)
         return "".join(f"{self.settings.data.render(example)} {example.references[0]}\n\n" for example in chosen)
 

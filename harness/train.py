@@ -57,12 +57,13 @@ def to_master_precision(model: torch.nn.Module) -> None:
 
 
 def make_optimizer(name: str, groups: list[dict[str, Any]], weight_decay: float) -> Any:
-    """AdamW of torch, or the 8-bit ones of bitsandbytes (their state is fp32 below 4,096 elements)."""
+    """AdamW of torch, or those of bitsandbytes: 8-bit state (fp32 below 4,096 elements), and paged, so that a GPU whose
+    memory is full moves it to the host."""
     if name == "adamw":
         return torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
     import bitsandbytes as bnb
 
-    kinds = {"adamw8bit": "AdamW8bit", "paged_adamw8bit": "PagedAdamW8bit"}
+    kinds = {"paged_adamw": "PagedAdamW", "adamw8bit": "AdamW8bit", "paged_adamw8bit": "PagedAdamW8bit"}
     return getattr(bnb.optim, kinds[name])(groups, weight_decay=weight_decay)
 
 
@@ -87,10 +88,13 @@ class Trainer:
         self.batches, self.pad, self.validation = batches, pad, validation
         self.checkpoint, self.keep_best = checkpoint, keep_best
         self.parameters = trainable(model)
+        self.kept: dict[str, torch.Tensor] = {**self.parameters, **method.state(model)}
         self.device = next(model.parameters()).device
         self.optimizer = make_optimizer(settings.optimizer, method.parameter_groups(model), settings.weight_decay)
         kind = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}[settings.schedule]
         self.scheduler = get_scheduler(kind, self.optimizer, settings.warmup_steps, settings.steps)
+        # fp16 cannot hold small gradients: the loss is scaled up, and steps in which that overflows are left out.
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=forward.dtype == torch.float16)
         self.state = State()
 
     def run(self, ended: Callable[[], RunEnded | None], report: Callable[[dict[str, float]], None]) -> State:
@@ -118,8 +122,8 @@ class Trainer:
             if state.step % settings.checkpoint_every == 0 and state.step < settings.steps:
                 self._save()
         if self.keep_best and state.best_weights is not None:
-            for name, parameter in self.parameters.items():
-                parameter.data.copy_(state.best_weights[name])
+            for name, tensor in self.kept.items():
+                tensor.data.copy_(state.best_weights[name])
         return state
 
     def _step(self, group: Sequence[Batch]) -> dict[str, float]:
@@ -130,17 +134,21 @@ class Trainer:
         loss = 0.0
         for batch in group:
             part = self.forward.loss_sum(batch, self.settings.label_smoothing) / labels
-            part.backward()  # type: ignore[no-untyped-call]
+            self.scaler.scale(part).backward()  # type: ignore[no-untyped-call]
             loss += part.item()
         penalty = self.method.penalty(self.model)
         if penalty is not None:
-            penalty.backward()  # type: ignore[no-untyped-call]
+            self.scaler.scale(penalty).backward()  # type: ignore[no-untyped-call]
+        self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip_norm or math.inf).item()
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+        overflowed = self.scaler.is_enabled() and not math.isfinite(norm) and self.scaler.get_scale() >= 1
+        if not (math.isfinite(loss) and (math.isfinite(norm) or overflowed)):
             raise RunEnded("diverged", f"loss {loss}, gradient norm {norm} at step {state.step + 1}", state.step)
         lr = self.scheduler.get_last_lr()[0]
-        self.optimizer.step()
-        self.method.after_step(self.model, state.step + 1)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if not overflowed:
+            self.method.after_step(self.model, state.step + 1)
         self.scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)
         state.step += 1
@@ -150,7 +158,7 @@ class Trainer:
             "step": state.step,
             "loss": loss,
             "lr": lr,
-            "grad_norm": norm,
+            "grad_norm": 0.0 if overflowed else norm,
             "tokens": tokens,
             "samples": sum(len(batch.ids) for batch in group),
             "seconds": self._now() - started,
@@ -161,7 +169,7 @@ class Trainer:
         loss = self.forward.mean_loss(self.validation)
         if self.keep_best and loss < self.state.best_loss:
             self.state.best_step, self.state.best_loss = self.state.step, loss
-            self.state.best_weights = {name: p.detach().clone() for name, p in self.parameters.items()}
+            self.state.best_weights = {name: tensor.detach().clone() for name, tensor in self.kept.items()}
         return loss
 
     def _now(self) -> float:
@@ -175,9 +183,10 @@ class Trainer:
             return
         content = {
             "state": vars(self.state),
-            "weights": {name: p.detach() for name, p in self.parameters.items()},
+            "weights": {name: tensor.detach() for name, tensor in self.kept.items()},
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
         }
@@ -191,10 +200,11 @@ class Trainer:
         content = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
         for name, value in content["state"].items():
             setattr(self.state, name, value)
-        for name, parameter in self.parameters.items():
-            parameter.data.copy_(content["weights"][name])
+        for name, tensor in self.kept.items():
+            tensor.data.copy_(content["weights"][name])
         self.optimizer.load_state_dict(content["optimizer"])
         self.scheduler.load_state_dict(content["scheduler"])
+        self.scaler.load_state_dict(content["scaler"])
         torch.set_rng_state(content["random"].cpu())
         if content["random_cuda"] is not None:
             torch.cuda.set_rng_state(content["random_cuda"].cpu())

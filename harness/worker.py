@@ -79,7 +79,10 @@ class Worker:
                 answer = self._answers.get(timeout=left)
                 if not answer:
                     _signal(child, signal.SIGKILL)
-                    raise WorkerEnded(self._process.wait())
+                    code = self._process.wait()
+                    if interrupted:
+                        raise KeyboardInterrupt
+                    raise WorkerEnded(code)
                 if "exit" in answer:
                     break
                 child = answer["pid"]

@@ -13,6 +13,7 @@ from harness.results import write_atomically
 from reports.compare import compare
 from reports.read import Sweep, load_sweep, sweep_names
 from reports.render import render
+from reports.storage import storage_table
 from reports.tables import sweeps_table, tables_of
 
 DESCRIPTION = """\
@@ -25,6 +26,7 @@ EXAMPLES = """\
 examples:
   python -m reports                                        which sweeps there are
   python -m reports methods                                its tables, as Markdown
+  python -m reports methods --table storage                bytes of one base with N adapters, of N full copies
   python -m reports methods --format latex --output t.tex  for a paper (booktabs)
   python -m reports methods ranks --format csv             raw numbers, one line a run"""
 
@@ -47,9 +49,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--table",
-        choices=("methods", "rank", "auto"),
+        choices=("methods", "rank", "storage", "auto"),
         default="auto",
-        help="auto (default): methods, and rank where three rows differ only in rank",
+        help="auto (default): methods, and rank where three rows differ only in rank; storage: bytes of many tasks",
     )
     made.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
     return made
@@ -85,6 +87,8 @@ def report(results: Path, names: Sequence[str], form: str, which: str) -> str:
     ]
     if empty:
         raise UserError(*empty)
+    if which == "storage":
+        return render([storage_table(sweep) for sweep in sweeps], form)
     return render([table for sweep in sweeps for table in tables_of(sweep, compare(sweep), which)], form)
 
 

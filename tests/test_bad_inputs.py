@@ -50,7 +50,7 @@ def check(result: subprocess.CompletedProcess[str], count: int = 1) -> list[str]
         (["colour=red"], "colour:", "choose from: data, device"),
         (["method=lorra"], "method=lorra", "lora"),
         (["method=zzz"], "method=zzz", "ia3, lora"),
-        (["targets.roles=[qq]"], "=qq", "'q', 'k', 'v', 'o', 'gate', 'up' or 'down'"),
+        (["targets.roles=[qq]"], "=qq", "'q', 'k', 'v', 'o', 'gate', 'up', 'down' or 'embeddings'"),
         (["targets.roles=[]"], "targets.roles", "at least one"),
         (["method.rank=0"], "method.rank=0", "greater than or equal to 1"),
         (["method.rank=-1"], "method.rank=-1", "greater than or equal to 1"),

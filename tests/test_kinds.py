@@ -9,18 +9,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from sklearn.metrics import f1_score
 from test_training import losses, never, quiet, trainer
-from tiny import adapted, settings
+from tiny import METHODS, Adapted, adapted, settings
 
-from harness.data.batching import collate
+from harness.config import CONF
+from harness.data.batching import Encoded, collate
 from harness.errors import UserError
 from harness.metrics.classes import accuracy, macro_f1
 from harness.results import Record
+from harness.train import trainable
 
 T5 = ["model=tiny_random", "model.architecture=t5"]
 BERT = ["model=tiny_random", "model.architecture=bert", "data=cuisine"]
 LLAMA = ["model=tiny_random", "data=cuisine"]
+BIASED = {"seq2seq": None, "classification, causal": "gpt2"}
+"""Architectures with biases, for the methods that train those."""
 KINDS = {"seq2seq": T5, "classification": BERT, "classification, causal": LLAMA}
 
 
@@ -48,14 +53,47 @@ def test_training_learns(kind: str, tmp_path: Path) -> None:
     assert sum(curve[-4:]) < 0.9 * sum(curve[:4])
 
 
-def test_predictions_do_not_depend_on_the_batch_size() -> None:
-    for overrides in KINDS.values():
-        a = adapted([*overrides, "method=lora"])
-        found = []
-        for size in (1, 3):
-            a.task.settings = settings(*overrides, "method=lora", f"eval.batch_size={size}")
-            found.append(a.task.predict(a.settings.method.generate, a.model, a.forward, lambda done: None))
-        assert found[0] == found[1], overrides
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_works_on_the_kinds_that_it_names(method: str, kind: str) -> None:
+    """Where it does: its parameters get a gradient, the loss is transformers' own, and the batch size tells nothing."""
+    with initialize_config_dir(str(CONF), version_base=None):
+        facts = compose("config", [f"method={method}"]).method.facts
+    architecture = {"bitfit": BIASED.get(kind)}.get(method)
+    overrides = [*KINDS[kind], f"method={method}", *([f"model.architecture={architecture}"] if architecture else [])]
+    if kind.split(",")[0] not in facts.kinds:
+        with pytest.raises(UserError):
+            adapted(overrides)
+        return
+    works(overrides)
+
+
+def works(overrides: list[str]) -> None:
+    a = adapted(overrides)
+    batch = collate(next(a.task.batches(3, 0)), a.task.pad)
+    if a.settings.method.trains:
+        a.forward.loss_sum(batch).backward()
+        heads = ("modules_to_save", "score", "classifier")
+        own = {n: p for n, p in trainable(a.model).items() if not any(head in n for head in heads)}
+        assert any(p.grad is not None and p.grad.any() for p in own.values())
+    a.model.eval()
+    with torch.no_grad():
+        expected = a.model(**batch.inputs()).loss.item()
+        assert a.forward.loss_sum(batch).item() / len(batch.targets) == pytest.approx(expected, abs=1e-5)
+        alone = [a.forward.loss_sum(collate([e], a.task.pad)).item() for e in encoded(a)]
+        together = a.forward.loss_sum(collate(encoded(a), a.task.pad)).item()
+    assert together == pytest.approx(sum(alone), rel=1e-5)
+    found = []
+    for size in (1, 3):
+        a.task.settings = settings(*overrides, f"eval.batch_size={size}")
+        found.append(a.task.predict(a.settings.method.generate, a.model, a.forward, lambda done: None))
+    assert found[0] == found[1]
+
+
+def encoded(a: Adapted) -> list[Encoded]:
+    """Three training examples of unlike length."""
+    few = sorted(itertools.chain(*itertools.islice(a.task.batches(4, 0), 3)), key=len)
+    return [few[0], few[5], few[-1]]
 
 
 @pytest.mark.parametrize("kind", ["seq2seq", "classification"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from harness import targets
 from harness.settings import Settings
 
 if TYPE_CHECKING:
@@ -116,6 +117,10 @@ class Method(Settings):
     def apply(self, model: Any, site: Site) -> Any:
         """The model ready to train, its trainable parameters marked. Draws from torch's generator."""
 
+    def warnings(self, model: Any, site: Site) -> list[str]:
+        """What is allowed here but hardly meant, a line each. `model`: before `apply`."""
+        return []
+
     def parameter_groups(self, model: Any) -> list[dict[str, Any]]:
         """The trainable parameters as torch's optimizers take them, each group with its learning rate."""
         return [{"params": [p for p in model.parameters() if p.requires_grad], "lr": self.lr}]
@@ -123,6 +128,10 @@ class Method(Settings):
     def penalty(self, model: Any) -> torch.Tensor | None:
         """A term of the method's own that is trained on beside the loss, once a step; never part of a reported loss."""
         return None
+
+    def state(self, model: Any) -> dict[str, torch.Tensor]:
+        """By name, what training changes besides the trainable parameters: kept with them in checkpoints."""
+        return {}
 
     def after_step(self, model: Any, step: int) -> None:
         """Called after the optimizer's step `step` (from 1), while the gradients are still there."""
@@ -138,10 +147,14 @@ class Method(Settings):
 
     def load(self, model: Any, folder: Path) -> Any:
         """A fresh base with the adapter that `save` wrote."""
-        from peft import PeftModel
+        from peft import PeftConfig, PeftModel
 
+        targets.prepare(model, list(getattr(PeftConfig.from_pretrained(str(folder)), "target_modules", None) or []))
         return PeftModel.from_pretrained(model, str(folder))
 
     def merge(self, model: Any) -> Any:
         """The model with the adapter folded into the base's weights. Only where `facts.merges`."""
-        return model.merge_and_unload()
+        from harness.fused import restore, untie
+
+        untie(model.get_base_model())
+        return restore(model.merge_and_unload())

@@ -71,8 +71,10 @@ class InPlace(LoraVariant):
 def add_in_place(model: Any) -> None:
     """Let the plain LoRA layers of a PEFT model, without dropout and bias, train through `AddProduct`."""
     for module in model.modules():
-        if type(module) is Linear and type(module.base_layer) is torch.nn.Linear:
-            for name, dropout in module.lora_dropout.items():
-                plain = isinstance(dropout, torch.nn.Identity) and module.lora_B[name].bias is None
-                if plain and name not in module.lora_variant:
-                    module.lora_variant[name] = InPlace()
+        if type(module) is not Linear or type(module.base_layer) is not torch.nn.Linear:
+            continue
+        for name, dropout in module.lora_dropout.items():
+            factors = (module.lora_A[name], module.lora_B[name])
+            plain = all(type(factor) is torch.nn.Linear and factor.bias is None for factor in factors)
+            if plain and isinstance(dropout, torch.nn.Identity) and name not in module.lora_variant:
+                module.lora_variant[name] = InPlace()

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from harness.errors import UserError, first_line, nearest
 from harness.methods import Method, Site
+from harness.targets import above_smaller_side
 
 Rank = Annotated[int, Field(ge=1, le=65536)]
 """Inner dimension of a product; no layer of any model is wider than the upper limit."""
@@ -54,11 +55,19 @@ class Tuner(Method):
         except (ValueError, TypeError) as error:
             raise UserError(f"method={self.name}: PEFT refuses its options ({first_line(error)})") from None
 
+    def warnings(self, model: Any, site: Site) -> list[str]:
+        return [] if self.rank is None else above_smaller_side(model, site.targets, self.rank)
+
     def apply(self, model: Any, site: Site) -> Any:
+        import warnings
+
         from peft import get_peft_model
 
         config = self.config(model, site)
         try:
-            return get_peft_model(model, config)
-        except ValueError as error:
+            with warnings.catch_warnings():
+                # A block size that does not divide a width would be replaced by another one, with a warning.
+                warnings.filterwarnings("error", message=r"Invalid .* Adjusted", category=UserWarning)
+                return get_peft_model(model, config)
+        except (ValueError, TypeError, NotImplementedError, UserWarning) as error:
             raise UserError(f"method={self.name}: PEFT cannot apply it here ({first_line(error)})") from None

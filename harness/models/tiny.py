@@ -16,13 +16,20 @@ SCALED = {"intermediate_size", "d_ff", "n_inner", "ffn_dim"}
 LLAMA = {"intermediate_size": 2, "num_key_value_heads": 2}
 OWN: dict[str, dict[str, Any]] = {
     **dict.fromkeys(["llama", "mistral", "qwen2"], LLAMA),
-    "gemma": LLAMA | {"head_dim": 16},
+    **dict.fromkeys(["qwen3", "gemma", "gemma2", "gemma3_text"], LLAMA | {"head_dim": 16}),
     "gpt2": {"n_inner": 2, "attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0},
     "gpt_neox": {"intermediate_size": 2},
     "opt": {"ffn_dim": 2, "word_embed_proj_dim": 64, "dropout": 0.0},
     "bloom": {"hidden_dropout": 0.0},
     "phi": {"intermediate_size": 2},
-    "t5": {"d_ff": 2, "d_kv": 16, "dropout_rate": 0.0, "decoder_start_token_id": 0, "feed_forward_proj": "gated-gelu"},
+    "t5": {
+        "d_ff": 2,
+        "d_kv": 16,
+        "num_decoder_layers": 2,
+        "dropout_rate": 0.0,
+        "decoder_start_token_id": 0,
+        "feed_forward_proj": "gated-gelu",
+    },
     "bert": {"intermediate_size": 2, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
     "roberta": {"intermediate_size": 2, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
 }

@@ -1,0 +1,129 @@
+"""Layers rebuilt so that a method can adapt them, and put back: q, k and v of one matrix, Conv1D, tied embeddings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from harness.errors import UserError
+
+
+class SplitProjection(nn.Module):
+    """A fused projection as three layers `q`, `k`, `v`: the same output [..., 3 * width], in the same order."""
+
+    def __init__(self, fused: nn.Module, heads: int | None) -> None:
+        """`heads`: the fused rows go head by head (q, k, v of the first one, then of the next); None: all of q, of k,
+        of v."""
+        super().__init__()
+        self.heads = heads
+        self.conv1d = isinstance(fused, Conv1D)
+        weight, bias = _rows(fused)
+        weights = _apart(weight, heads)
+        biases = [None, None, None] if bias is None else _apart(bias, heads)
+        trained = weight.requires_grad
+        self.q, self.k, self.v = (_linear(w, b, trained) for w, b in zip(weights, biases, strict=True))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[..., in] to [..., 3 * width]."""
+        parts = [self.q(x), self.k(x), self.v(x)]
+        if self.heads is None:
+            return torch.cat(parts, dim=-1)
+        return torch.stack([part.unflatten(-1, (self.heads, -1)) for part in parts], dim=-2).flatten(-3)
+
+    def joined(self) -> nn.Module:
+        """The fused projection again."""
+        layers = [self.q, self.k, self.v]
+        weight = _together([layer.weight.data for layer in layers], self.heads)
+        bias = None if self.q.bias is None else _together([layer.bias.data for layer in layers], self.heads)
+        fused = _linear(weight, bias, self.q.weight.requires_grad)
+        return to_conv1d(fused) if self.conv1d else fused
+
+
+def split(model: nn.Module, ending: str, heads: int | None) -> None:
+    """Replace every fused projection of `model` whose name ends so, in place. Raises UserError for a quantized one."""
+    for name, module in list(model.named_modules()):
+        if f".{name}".endswith(f".{ending}") and not isinstance(module, SplitProjection):
+            if type(module) not in (nn.Linear, Conv1D):
+                raise UserError(
+                    f"targets: {ending} holds q, k and v in one quantized matrix, which cannot be taken apart; use "
+                    f"quantization=none, or adapt it whole: targets.modules=[{ending}]"
+                )
+            model.set_submodule(name, SplitProjection(module, heads))
+
+
+def to_linear(layer: Any) -> nn.Linear:
+    """GPT-2's `Conv1D`, which many methods refuse, as a Linear that remembers what it was."""
+    weight, bias = _rows(layer)
+    linear: Any = _linear(weight, bias, weight.requires_grad)
+    linear.was_conv1d = True
+    return linear  # type: ignore[no-any-return]
+
+
+def to_conv1d(linear: nn.Linear) -> nn.Module:
+    """The Conv1D that computes the same."""
+    with torch.device("meta"):
+        layer: Any = Conv1D(linear.out_features, linear.in_features)  # type: ignore[no-untyped-call]
+    trained = linear.weight.requires_grad
+    layer.weight = nn.Parameter(linear.weight.data.T.contiguous(), trained)
+    layer.bias = nn.Parameter(linear.bias.data, trained)
+    return layer  # type: ignore[no-any-return]
+
+
+def restore(model: Any) -> Any:
+    """`model` without adapters, its layers those of its architecture again, so that it can be saved as one."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, SplitProjection):
+            model.set_submodule(name, module.joined())
+        elif getattr(module, "was_conv1d", False):
+            model.set_submodule(name, to_conv1d(module))
+    return model
+
+
+def untie(model: Any) -> None:
+    """Give adapted embeddings that share their weight with another layer, such as the output head, a copy of their own:
+    merged into the shared weight, the adapter would change that layer too. A head that is adapted along, as PEFT's
+    trainable tokens have it, stays tied."""
+    owners = Counter(id(module._parameters.get("weight")) for module in model.modules())
+    head = model.get_output_embeddings()
+    for module in model.modules():
+        layer = getattr(module, "base_layer", None)
+        if isinstance(layer, nn.Embedding) and owners[id(layer.weight)] > 1 and not hasattr(head, "base_layer"):
+            layer.weight = nn.Parameter(layer.weight.detach().clone(), layer.weight.requires_grad)
+            model.config.tie_word_embeddings = False
+
+
+def _rows(layer: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Weight [out, in] and bias [out] of a Linear or Conv1D."""
+    return (layer.weight.T if isinstance(layer, Conv1D) else layer.weight), layer.bias
+
+
+def _apart(rows: torch.Tensor, heads: int | None) -> list[torch.Tensor]:
+    """The rows of q, of k and of v."""
+    if heads is None:
+        return list(rows.chunk(3))
+    parts = rows.reshape(heads, 3, -1, *rows.shape[1:])
+    return [parts[:, i].flatten(0, 1) for i in range(3)]
+
+
+def _together(parts: list[torch.Tensor], heads: int | None) -> torch.Tensor:
+    """What `_apart` took apart."""
+    if heads is None:
+        return torch.cat(parts)
+    return torch.stack([part.reshape(heads, -1, *part.shape[1:]) for part in parts], dim=1).flatten(0, 2)
+
+
+def _linear(weight: torch.Tensor, bias: torch.Tensor | None, trained: bool) -> nn.Linear:
+    """A Linear with a copy of this weight [out, in] and bias [out]. Draws nothing from torch's generator."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+
+    def copied(values: torch.Tensor) -> nn.Parameter:
+        return nn.Parameter(values.detach().clone(memory_format=torch.contiguous_format), trained)
+
+    layer.weight = copied(weight)
+    if bias is not None:
+        layer.bias = copied(bias)
+    return layer

@@ -1,0 +1,211 @@
+"""What merging a finished run's adapter changes: `python -m harness.merge_audit RUN`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import UserError
+from harness.finished import FinishedRun, command, finished_run, markdown_table, prepare, tell
+from harness.quantization import Quantization, dequantize, quantize, weight_bytes
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.task import Task
+
+DESCRIPTION = """\
+Load a finished run's adapter, merge it into the base's weights in several precisions, and print for each: bytes of the
+weights, distance of the logits to the unmerged model, scores on the run's own examples, and speed of decoding. All
+variants are in memory at once, so that their speeds are measured in turn, side by side."""
+
+EXAMPLE = """\
+example:
+  python -m harness.merge_audit lora-0123456789ab"""
+
+NF4 = Quantization(kind="nf4", double=False, block_size=64)
+"""How a merged model is quantized again."""
+PLAIN = Quantization(kind="none", double=False)
+ROUNDS = 5
+"""Timed decodings of each variant; the median is shown."""
+
+
+@dataclass
+class Variant:
+    """One way to serve the adapted model, and what was measured of it."""
+
+    name: str
+    model: Any
+    merged: bool
+    bytes: int
+    distance: float = 0.0
+    """Mean over tokens and vocabulary of the absolute difference of a logit to the unmerged model's."""
+    kl: float = 0.0
+    """Mean over tokens of KL(unmerged || this) in nats."""
+    val_loss: float = 0.0
+    quality: dict[str, float | None] = field(default_factory=dict)
+    speeds: list[float] = field(default_factory=list)
+    """Tokens a second, a round each; empty for a model that writes no text."""
+
+
+def main() -> None:
+    """Print the table. Raises UserError."""
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.merge_audit",
+        description=DESCRIPTION,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", metavar="RUN", help="folder or id of a finished run")
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="FOLDER", help="default: %(default)s")
+    options = parser.parse_args()
+    run = finished_run(options.run, options.results)
+    if not run.settings.method.facts.merges:
+        raise UserError(f"{options.run}: {run.record.label} cannot be merged; name a run of a method that can, as lora")
+    print(render(run, audit(run)))
+
+
+def audit(run: FinishedRun) -> list[Variant]:
+    """Every variant of the run's model with its measurements; the first is the unmerged one. Raises UserError."""
+    from harness.task import Task, load_base
+
+    prepare(run.settings)
+    variants = []
+    for name, merged, build in ways(run):
+        tell(f"{name}: loading")
+        model = build()
+        variants.append(Variant(name, model.eval(), merged, weight_bytes(model)))
+    _, tokenizer = load_base(run.settings)
+    task = Task(run.settings, (variants[0].model, tokenizer))
+    expected: list[torch.Tensor] | None = None
+    for variant in variants:
+        tell(f"{variant.name}: logits and scores")
+        logits = measure(variant, run, task, expected)
+        expected = expected or logits
+    if task.kind != "classification":
+        tell(f"decoding {ROUNDS} times by each")
+        time_side_by_side(variants, run, task)
+    return variants
+
+
+def ways(run: FinishedRun) -> list[tuple[str, bool, Callable[[], Any]]]:
+    """For each variant: name, whether it is merged, and how to build it."""
+    from harness.task import DTYPES, load_base
+
+    settings, method = run.settings, run.settings.method
+    stored, precision = settings.quantization, settings.precision
+    dtype = DTYPES[precision]
+
+    def base(quantization: Quantization, precision: str) -> Any:
+        return load_base(settings.model_copy(update={"quantization": quantization, "dtype": precision}))[0]
+
+    def merged(model: Any) -> Any:
+        return method.merge(method.load(model, run.adapter))
+
+    def in_own_values() -> Any:
+        model = base(stored, precision)
+        return merged(model if stored.kind == "none" else dequantize(model, stored, dtype))
+
+    own = f"merged in {precision}" if stored.kind == "none" else f"merged into dequantized weights ({precision})"
+    found: list[tuple[str, bool, Callable[[], Any]]] = [
+        ("unmerged", False, lambda: method.load(base(stored, precision), run.adapter)),
+        (own, True, in_own_values),
+    ]
+    if stored.kind != "none" or precision != "bf16":
+        name = "merged in bf16" if stored.kind == "none" else "merged into the weights before quantization (bf16)"
+        found.append((name, True, lambda: merged(base(PLAIN, "bf16"))))
+    return [*found, ("merged, re-quantized to nf4", True, lambda: quantize(in_own_values(), NF4, dtype))]
+
+
+def measure(
+    variant: Variant, run: FinishedRun, task: Task, expected: Sequence[torch.Tensor] | None
+) -> list[torch.Tensor]:
+    """Fill in distances and scores; the variant's logits [labels, vocabulary] of each validation batch. `expected`:
+    those of the unmerged model."""
+    import torch
+    from torch.nn.functional import kl_div, log_softmax
+
+    from harness.forward import LabelForward
+    from harness.task import DTYPES
+
+    forward = LabelForward(variant.model, DTYPES[run.settings.precision])
+    with torch.no_grad():
+        logits = [forward.logits(batch).float() for batch in task.validation]
+    if expected is not None:
+        pairs = list(zip(logits, expected, strict=True))
+        variant.distance = sum((a - b).abs().mean(1).sum().item() for a, b in pairs) / sum(map(len, logits))
+        each = [
+            kl_div(log_softmax(a, -1), log_softmax(b, -1), reduction="sum", log_target=True).item() for a, b in pairs
+        ]
+        variant.kl = sum(each) / sum(map(len, logits))
+    variant.val_loss = forward.mean_loss(task.validation)
+    texts = task.predict(answer_of(variant, run), variant.model, forward, lambda done: None)
+    variant.quality = task.score(texts).quality
+    return logits
+
+
+def answer_of(variant: Variant, run: FinishedRun) -> Callable[..., Any]:
+    """How the variant generates."""
+    from harness.methods import answer
+
+    return answer if variant.merged else run.settings.method.generate
+
+
+def time_side_by_side(variants: Sequence[Variant], run: FinishedRun, task: Task) -> None:
+    """Fill in the speeds: one text of full length at a time, each variant once a round, the first round not counted."""
+    import torch
+    from transformers import GenerationConfig
+
+    from harness.data.batching import collate_prompts
+
+    count = run.settings.eval.max_new_tokens
+    config = GenerationConfig(  # type: ignore[no-untyped-call]
+        do_sample=False, max_new_tokens=count, min_new_tokens=count, pad_token_id=task.pad, eos_token_id=None
+    )
+    ids, mask = (tensor.to(task.device) for tensor in collate_prompts(task.prompts[:1], task.pad))
+    for number in range(ROUNDS + 1):
+        for variant in variants:
+            began = time.perf_counter()
+            with torch.no_grad():
+                new = answer_of(variant, run)(variant.model, ids, mask, config)
+            if task.device.type == "cuda":
+                torch.cuda.synchronize()
+            if number:
+                variant.speeds.append(new.shape[1] / (time.perf_counter() - began))
+
+
+def render(run: FinishedRun, variants: Sequence[Variant]) -> str:
+    """A heading and the table."""
+    scores = [name for name in ("bleu", "rougeL", "accuracy") if name in variants[0].quality]
+    titles = {"bleu": "BLEU", "rougeL": "ROUGE-L"}
+    rows = [
+        {
+            "variant": v.name,
+            "weights [MB]": f"{v.bytes / 1e6:,.1f}",
+            "mean change of a logit": f"{v.distance:.4f}",
+            "KL from unmerged [nats/token]": f"{v.kl:.5f}",
+            "validation loss [nats/token]": f"{v.val_loss:.4f}",
+            **{titles.get(name, name): f"{v.quality[name]:.2f}" for name in scores},
+            "decoding [tokens/s]": f"{median(v.speeds):.1f}" if v.speeds else "\N{EM DASH}",
+            "speed, unmerged = 1": f"{ratio(v, variants[0]):.2f}" if v.speeds else "\N{EM DASH}",
+        }
+        for v in variants
+    ]
+    examples = f"{run.record.test_examples} test examples of {run.settings.data.name}, dtype {run.settings.precision}"
+    title = f"## {run.record.label} on {run.record.model_description}"
+    return f"{title}\n\nRun {run.record.id}; {examples}.\n\n{markdown_table(rows)}"
+
+
+def ratio(variant: Variant, unmerged: Variant) -> float:
+    """How many times faster than the unmerged model, as the mean over rounds."""
+    return fmean(a / b for a, b in zip(variant.speeds, unmerged.speeds, strict=True))
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

@@ -1,0 +1,27 @@
+"""Learning from the context alone: the untouched base with solved examples in front of each input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from harness.methods import Method, Site
+
+
+class FewShot(Method):
+    """k-shot in-context learning (Brown et al. 2020, https://arxiv.org/abs/2005.14165): nothing is trained."""
+
+    trains: ClassVar[bool] = False
+
+    shots: Annotated[int, Field(ge=1)]
+
+    def label(self) -> str:
+        return f"{super().label()} k={self.shots}"
+
+    def apply(self, model: Any, site: Site) -> Any:
+        return model.requires_grad_(False)
+
+    def save(self, model: Any, folder: Path) -> int:
+        return 0

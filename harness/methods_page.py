@@ -1,0 +1,77 @@
+"""`python -m harness.methods_page` prints docs/methods.md: each method, from its config and what its tests measured."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.methods import left_out
+
+ROOT = Path(__file__).parent.parent
+MEASURED = ROOT / "docs" / "methods.json"
+"""What `tests/test_methods.py` measured, by method."""
+
+HEAD = """# Methods
+
+{count} methods, each a file in `conf/method/`: `method=lora`. What a line says is tested by `tests/test_methods.py` in
+one training of each method on a tiny random model; the figures in it are from there. This page is printed by
+`python -m harness.methods_page`.
+
+- *formula*: what an adapted layer computes; W is the base's weight, x the layer's input.
+- *parameters*: trainable ones on the tiny model, a Llama of two layers with 64 hidden units (another where it says so),
+  {full:,} parameters in all.
+- *start*: before training, the output is the base's bit for bit (same), within 1e-5 (close), or another.
+- *merges*: the adapter can be folded into the base's weights.
+- *quantized*: storages of the base's weights that it works on; another one is refused before anything is loaded.
+"""
+COLUMNS = ["method", "paper", "formula", "parameters", "start", "merges", "quantized", "kinds", "learning rate", "from"]
+
+
+def configs() -> dict[str, dict[str, Any]]:
+    """Every method's file, by its name."""
+    paths = sorted((ROOT / "conf" / "method").glob("*.yaml"))
+    return {path.stem: yaml.safe_load(path.read_text()) for path in paths}
+
+
+def row(name: str, config: dict[str, Any], measured: dict[str, Any]) -> list[str]:
+    """The cells of a method's line."""
+    facts = config["facts"]
+    authors, _, address = facts["paper"].rpartition(", ")
+    tiny = facts.get("architecture", "llama")
+    return [
+        f"`{name}`",
+        f"[{authors}]({address})" if authors else facts["paper"],
+        facts["formula"].replace("|", "\\|"),
+        f"{measured['trainable']:,}" + ("" if tiny == "llama" else f" ({tiny})"),
+        facts["start"] + (f": {facts['start_reason']}" if "start_reason" in facts else ""),
+        "yes" if measured["merges"] else "no",
+        ", ".join(measured["quantized"]) or "none",
+        ", ".join(facts["kinds"]),
+        "-" if config.get("lr") is None else f"{float(config['lr']):g}",
+        facts["lr_from"],
+    ]
+
+
+def page() -> str:
+    """docs/methods.md."""
+    measured = json.loads(MEASURED.read_text())
+    found = configs()
+    lines = [" | ".join(COLUMNS), " | ".join("---" for _ in COLUMNS)]
+    lines += [" | ".join(row(name, config, measured[name])) for name, config in found.items()]
+    table = "\n".join(f"| {line} |" for line in lines)
+    reasons = "\n".join(f"- `{name}`: {why}." for name, why in sorted(left_out.PEFT_TYPES.items()))
+    variants = "\n".join(f"- {name}: {why}." for name, why in sorted(left_out.LORA_VARIANTS.items()))
+    head = HEAD.format(count=len(found), full=measured["full"]["trainable"])
+    return (
+        f"{head}\n{table}\n\n## Left out\n\nTypes of PEFT without a config:\n\n{reasons}\n\n"
+        f"Variants of LoRA in PEFT without a config:\n\n{variants}\n"
+    )
+
+
+if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    print(page(), end="")
