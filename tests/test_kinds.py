@@ -24,8 +24,11 @@ from harness.train import trainable
 T5 = ["model=tiny_random", "model.architecture=t5"]
 BERT = ["model=tiny_random", "model.architecture=bert", "data=cuisine"]
 LLAMA = ["model=tiny_random", "data=cuisine"]
-BIASED = {"seq2seq": None, "classification, causal": "gpt2"}
-"""Architectures with biases, for the methods that train those."""
+NEEDS = {
+    ("bitfit", "classification, causal"): ["model.architecture=gpt2"],  # it has biases
+    ("few_shot", "seq2seq"): ["model.context=4096"],
+}
+"""What a method needs of the tiny models."""
 KINDS = {"seq2seq": T5, "classification": BERT, "classification, causal": LLAMA}
 
 
@@ -59,8 +62,8 @@ def test_a_method_works_on_the_kinds_that_it_names(method: str, kind: str) -> No
     """Where it does: its parameters get a gradient, the loss is transformers' own, and the batch size tells nothing."""
     with initialize_config_dir(str(CONF), version_base=None):
         facts = compose("config", [f"method={method}"]).method.facts
-    architecture = {"bitfit": BIASED.get(kind)}.get(method)
-    overrides = [*KINDS[kind], f"method={method}", *([f"model.architecture={architecture}"] if architecture else [])]
+    needs = NEEDS.get((method, kind), [])
+    overrides = [*KINDS[kind], f"method={method}", *needs]
     if kind.split(",")[0] not in facts.kinds:
         with pytest.raises(UserError):
             adapted(overrides)

@@ -287,7 +287,7 @@ def test_few_shot_puts_solved_training_examples_first() -> None:
     own = base[1].batch_decode(bare.prompts)
     solved = {f"{task.settings.data.render(e)} {e.references[0]}" for e in task.train}
     for text, prompt in zip(texts, own, strict=True):
-        *shown, last = text.split("\n\n")
+        *shown, last = text.split("<unknown>")  # what the tiny model's tokenizer makes of a blank line
         assert last == prompt
         assert len(set(shown)) == 3
         assert set(shown) <= solved
