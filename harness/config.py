@@ -73,7 +73,6 @@ class ForgettingSettings(Settings):
     text: str
     max_tokens: Positive
     window: Annotated[int, Field(ge=2)]
-    panel: bool
 
 
 class Tracker(Settings):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from harness.errors import UserError, first_line, nearest
 from harness.methods import Method, Site
@@ -20,9 +20,18 @@ class Tuner(Method):
     lr: Annotated[float, Field(gt=0)]
     peft: str
     """A member of PEFT's `PeftType`."""
+    options: dict[str, Any] = Field(default_factory=dict)
     rank: Rank | None = None
     """Absent from the file of a method that has none; `options` names PEFT's field for it."""
-    options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("rank")
+    @classmethod
+    def _is_used(cls, rank: int | None, info: ValidationInfo) -> int | None:
+        # A subclass that requires a rank uses it itself.
+        optional = not cls.model_fields["rank"].is_required()
+        if rank is not None and optional and rank not in info.data.get("options", {}).values():
+            raise ValueError(f"{info.data.get('name')} has no rank; leave it out")
+        return rank
 
     def label(self) -> str:
         name = super().label()
