@@ -31,8 +31,8 @@ sweep: $(READY) ## Run a sweep and print its table: SWEEP=quickstart, ARGS="trai
 report: $(READY) ## Print a sweep's table again: SWEEP=quickstart, FORMAT=markdown, csv or latex.
 	@$(RUN) -m reports $(SWEEP) --results $(RESULTS) --format $(FORMAT)
 
-test: $(READY) ## Run the tests; ARGS="-k name" chooses.
-	$(RUN) -m pytest $(ARGS)
+test: $(READY) ## Run the tests, a file at a time on each core; ARGS="-k name" chooses.
+	$(RUN) -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: $(READY) ## Check style and formatting.
 	$(RUN) -m ruff check .

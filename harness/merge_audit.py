@@ -189,7 +189,7 @@ def render(run: FinishedRun, variants: Sequence[Variant]) -> str:
             "variant": v.name,
             "weights [MB]": f"{v.bytes / 1e6:,.1f}",
             "mean change of a logit": f"{v.distance:.4f}",
-            "KL from unmerged [nats/token]": f"{v.kl:.5f}",
+            "KL from unmerged [nats/token]": f"{max(v.kl, 0.0):.5f}",  # below 0 by rounding alone
             "validation loss [nats/token]": f"{v.val_loss:.4f}",
             **{titles.get(name, name): f"{v.quality[name]:.2f}" for name in scores},
             "decoding [tokens/s]": f"{median(v.speeds):.1f}" if v.speeds else "\N{EM DASH}",
