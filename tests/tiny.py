@@ -30,8 +30,6 @@ SMALL = (
 torch.set_num_threads(1)  # a tiny model is fastest so, and two busy pools of threads stall each other
 
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
-BASELINES = ("zero_shot", "few_shot")
-TRAINED = [name for name in METHODS if name not in BASELINES]
 
 
 def settings(*overrides: str) -> RunSettings:
