@@ -89,7 +89,7 @@ def test_lora_plus_is_faster_in_b() -> None:
 
 def test_an_option_that_peft_does_not_have_is_named() -> None:
     content = yaml.safe_load((CONF / "method" / "vera.yaml").read_text())
-    content = {k: v for k, v in content.items() if k != "_target_"} | {"options": {"d_initail": 0.1}}
+    content = {k: v for k, v in content.items() if k != "_target_"} | {"options": {"r": 256, "d_initail": 0.1}}
     kind: Kind = "causal"
     with pytest.raises(UserError, match=r"method\.options\.d_initail: .*d_initial"):
         Tuner.model_validate(content).config(None, Site(None, {"q": ["q_proj"]}, kind, 1, lambda: iter(())))
