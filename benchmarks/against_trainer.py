@@ -27,12 +27,10 @@ from typing import Any
 
 import torch
 import transformers
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
 
 from benchmarks.sides import Batches, HarnessSide, Training, UsualSide
 from harness import data
-from harness.config import CONF, RunSettings, explain, settings_from
+from harness.config import RunSettings, compose_settings
 from harness.environment import fingerprint, installed, usable_cores
 from harness.errors import UserError
 from harness.train import trainable
@@ -72,11 +70,7 @@ def run_settings(args: argparse.Namespace, attention: str) -> RunSettings:
     ]
     if args.data_path:
         overrides += ["data=e2e", f"data.path='{args.data_path}'"]
-    try:
-        with initialize_config_dir(str(CONF), version_base=None):
-            return settings_from(compose("config", overrides))
-    except HydraException as error:
-        raise explain(error, overrides) from None
+    return compose_settings(overrides)
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:

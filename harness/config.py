@@ -210,16 +210,15 @@ def contradictions(settings: RunSettings) -> list[str]:
     problems = settings.quantization.problems()
     method, quantization, train = settings.method, settings.quantization, settings.train
     storage = {"none": None, "int8": "int8"}.get(quantization.kind, "4bit")
-    if storage and method.trains_base and storage not in method.facts.quantized:
-        problems.append(
-            f"quantization={quantization.label()}: {method.name} trains the base's weights, and quantized weights "
-            "cannot be trained; use quantization=none, or method=lora"
-        )
-    if storage and not method.trains_base and storage not in method.facts.quantized:
+    if storage and storage not in method.facts.quantized:
         works = ", ".join(method.facts.quantized) or "none"
+        why = (
+            "trains the base's weights, and quantized weights cannot be trained"
+            if method.trains_base
+            else f"does not work on {storage} weights (it does on: {works})"
+        )
         problems.append(
-            f"quantization={quantization.label()}: {method.name} does not work on {storage} weights (it does on: "
-            f"{works}); use quantization=none, or method=lora"
+            f"quantization={quantization.label()}: {method.name} {why}; use quantization=none, or method=lora"
         )
     if settings.data.classes is not None and "classification" not in method.facts.kinds:
         problems.append(

@@ -106,17 +106,14 @@ def answer_all(runs: Sequence[FinishedRun], sources: Sequence[str]) -> list[list
 def answers_of(run: FinishedRun, model: Any, tokenizer: Any, sources: Sequence[str]) -> list[str]:
     """What an adapted model writes about each source."""
     from harness.data import Example
-    from harness.data.batching import Encoder
     from harness.evaluate import generate
-    from harness.task import context_of, kind_of
+    from harness.task import encoder_of
 
     settings = run.settings
-    kind = kind_of(settings, model)
-    if kind == "classification":
+    if settings.data.classes is not None:
         raise UserError(f"{run.name}: sorts texts into classes and writes none; name runs that generate text")
-    encoder = Encoder(tokenizer, settings.data, settings.train.max_length, context_of(model.config))
-    room = settings.eval.max_new_tokens if kind == "causal" else 0
-    prompts = [encoder.prompt(Example(source, ()), room) for source in sources]
+    encoder = encoder_of(settings, (model, tokenizer))
+    prompts = [encoder.prompt(Example(source, ()), settings.eval.max_new_tokens) for source in sources]
     return generate(settings.method.generate, model, tokenizer, prompts, settings.eval)
 
 

@@ -76,12 +76,12 @@ def audit(run: FinishedRun) -> list[Variant]:
     from harness.task import Task, load_base
 
     prepare(run.settings)
+    unmerged, tokenizer = load_base(run.settings)
     variants = []
-    for name, merged, build in ways(run):
+    for name, merged, build in ways(run, unmerged):
         tell(f"{name}: loading")
         model = build()
         variants.append(Variant(name, model.eval(), merged, weight_bytes(model)))
-    _, tokenizer = load_base(run.settings)
     task = Task(run.settings, (variants[0].model, tokenizer))
     expected: list[torch.Tensor] | None = None
     for variant in variants:
@@ -94,8 +94,8 @@ def audit(run: FinishedRun) -> list[Variant]:
     return variants
 
 
-def ways(run: FinishedRun) -> list[tuple[str, bool, Callable[[], Any]]]:
-    """For each variant: name, whether it is merged, and how to build it."""
+def ways(run: FinishedRun, unmerged: Any) -> list[tuple[str, bool, Callable[[], Any]]]:
+    """For each variant: name, whether it is merged, and how to build it; the first takes the loaded base `unmerged`."""
     from harness.task import DTYPES, load_base
 
     settings, method = run.settings, run.settings.method
@@ -114,7 +114,7 @@ def ways(run: FinishedRun) -> list[tuple[str, bool, Callable[[], Any]]]:
 
     own = f"merged in {precision}" if stored.kind == "none" else f"merged into dequantized weights ({precision})"
     found: list[tuple[str, bool, Callable[[], Any]]] = [
-        ("unmerged", False, lambda: method.load(base(stored, precision), run.adapter)),
+        ("unmerged", False, lambda: method.load(unmerged, run.adapter)),
         (own, True, in_own_values),
     ]
     if stored.kind != "none" or precision != "bf16":

@@ -28,7 +28,7 @@ from harness.methods import Kind, Method
 from harness.results import Forgetting, Memory, Parameters, Record, run_folder
 from harness.task import DTYPES, Base, Task
 from harness.tracking import Tracking
-from harness.train import WARM_UP, RunEnded, Trainer, to_master_precision
+from harness.train import WARM_UP, RunEnded, Trainer, to_deployed_precision, to_master_precision
 
 VAL_LOSS: dict[Kind, str] = {
     "causal": "mean nats per completion token, first reference",
@@ -154,11 +154,8 @@ def _measured(
         best = settings.eval.score == "best"
         quality["val_loss"] = state.best_loss if best else state.curve[-1]["val_loss"]
         del trainer
-        # Scored as it would be deployed: the base's weights that were trained in fp32 go back to the run's dtype.
         if method.trains_base:
-            for parameter in model.parameters():
-                if parameter.dtype == torch.float32:
-                    parameter.data = parameter.data.to(DTYPES[settings.precision])
+            to_deployed_precision(model, DTYPES[settings.precision])
             forward = LabelForward(model, DTYPES[settings.precision])
     with watch.phase("save"):
         adapter_bytes = method.save(model, folder / "adapter")

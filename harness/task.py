@@ -64,6 +64,13 @@ def pick(examples: Sequence[Example], count: int | None) -> list[Example]:
     return [examples[i] for i in chosen]
 
 
+def encoder_of(settings: RunSettings, base: Base) -> Encoder:
+    """What turns examples of the run's data into token ids of this model."""
+    model, tokenizer = base
+    start = model.config.decoder_start_token_id if kind_of(settings, model) == "seq2seq" else None
+    return Encoder(tokenizer, settings.data, settings.train.max_length, context_of(model.config), start)
+
+
 class Task:
     """The texts of a run: what is trained on, validated on and scored, ready for one tokenizer."""
 
@@ -74,19 +81,15 @@ class Task:
         splits, _ = data.load(settings.data)
         self.device = model.get_input_embeddings().weight.device
         self.kind = kind_of(settings, model)
-        start = model.config.decoder_start_token_id if self.kind == "seq2seq" else None
-        context = context_of(model.config)
-        self.encoder = Encoder(tokenizer, settings.data, settings.train.max_length, context, start)
+        self.encoder = encoder_of(settings, base)
         self.pad = model.config.pad_token_id = int(tokenizer.pad_token_id)
         self.train = splits.train
         self.test = pick(splits.test, settings.eval.test_examples)
         chosen = pick(splits.validation, settings.train.validation_examples)
         if not self.test or not chosen:
             raise UserError("the test or the validation split is empty; check the data")
-        # Only a causal model writes its answer behind the prompt, into the same context.
-        room = settings.eval.max_new_tokens if self.kind == "causal" else 0
         before = self._solved(settings.method.shots if shots is None else shots)
-        self.prompts = [self.encoder.prompt(example, room, before) for example in self.test]
+        self.prompts = [self.encoder.prompt(example, settings.eval.max_new_tokens, before) for example in self.test]
         encoded = sorted((self.encoder.pair(e, e.references[0]) for e in chosen), key=len)
         self.validation = self._batched(encoded, settings.train.batch_size)
 

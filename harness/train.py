@@ -52,8 +52,21 @@ def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
 
 def to_master_precision(model: torch.nn.Module) -> None:
     """Trainable parameters become fp32: a bf16 weight does not move at small learning rates."""
+    from peft.utils.other import ModulesToSaveWrapper
+
     for parameter in trainable(model).values():
         parameter.data = parameter.data.float()
+    for module in model.modules():
+        # PEFT's layers take inputs of another precision than their weights'; a head that it trains whole does not.
+        if isinstance(module, ModulesToSaveWrapper):
+            module.register_forward_pre_hook(lambda _, args: tuple(each.float() for each in args))
+
+
+def to_deployed_precision(model: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Weights of the base that were trained in fp32 go back to the run's dtype: scored as they would be deployed."""
+    for parameter in model.parameters():
+        if parameter.dtype == torch.float32:
+            parameter.data = parameter.data.to(dtype)
 
 
 def make_optimizer(name: str, groups: list[dict[str, Any]], weight_decay: float) -> Any:

@@ -15,9 +15,13 @@ from tiny import METHODS, Adapted, adapted, settings
 from harness.config import CONF
 from harness.data.batching import Encoded, collate
 from harness.errors import UserError
+from harness.evaluate import read_lines
+from harness.finished import finished_run
+from harness.generate import answer_all
 from harness.metrics.classes import accuracy, macro_f1
 from harness.results import Record
-from harness.train import trainable
+from harness.task import Task, load_base
+from harness.train import to_deployed_precision, trainable
 
 T5 = ["model=tiny_random", "model.architecture=t5"]
 BERT = ["model=tiny_random", "model.architecture=bert", "data=cuisine"]
@@ -97,16 +101,50 @@ def encoded(a: Adapted) -> list[Encoded]:
     return [few[0], few[5], few[-1]]
 
 
+def in_bf16() -> list[tuple[str, str]]:
+    """Every method with every kind of model that it names."""
+    facts = {method: settings(f"method={method}").method.facts for method in METHODS}
+    return [(m, kind) for kind in ("causal", *KINDS) for m in METHODS if kind.split(",")[0] in facts[m].kinds]
+
+
+@pytest.mark.parametrize(("method", "kind"), in_bf16())
+def test_trains_and_answers_in_bf16(method: str, kind: str) -> None:
+    """Where frozen weights are bf16 the trained ones are fp32, and what they give together is near what fp32 gives."""
+    architecture = settings(f"method={method}").method.facts.architecture
+    given = KINDS.get(kind, [f"model.architecture={architecture}", "model.context=4096"])
+    given = [*given, f"method={method}", *NEEDS.get((method, kind), [])]
+    a = adapted([*given, "dtype=bf16"])
+    batch = collate(next(a.task.batches(3, 0)), a.task.pad)
+    loss = a.forward.loss_sum(batch)
+    assert loss.item() == pytest.approx(adapted(given).forward.loss_sum(batch).item(), rel=0.02)
+    if a.settings.method.trains:
+        loss.backward()
+        assert any(p.grad is not None and p.grad.dtype == torch.float32 for p in trainable(a.model).values())
+    if a.settings.method.trains_base:
+        to_deployed_precision(a.model, torch.bfloat16)
+    a.task.predict(a.settings.method.generate, a.model.eval(), a.forward, lambda done: None)
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 @pytest.mark.parametrize("kind", ["seq2seq", "classification"])
-def test_end_to_end(kind: str, run_point: Callable[..., Record]) -> None:
+def test_end_to_end(kind: str, dtype: str, run_point: Callable[..., Record]) -> None:
     """Full fine-tuning, LoRA and the zero-shot row, each by the same way as on the command line."""
     for method in ("zero_shot", "full", "lora"):
-        record = run_point(*KINDS[kind], f"method={method}")
+        record = run_point(*KINDS[kind], f"method={method}", f"dtype={dtype}")
         assert record.status == "ok", record.cause
         names = {"accuracy", "macro_f1"} if kind == "classification" else {"bleu", "rougeL", "ser"}
         assert names | {"val_loss"} <= set(record.quality)
         assert record.forgetting is None
         assert "forgetting" in record.null_reasons
+
+
+def test_a_swapped_adapter_answers_as_its_run_did(run_point: Callable[..., Record], tmp_path: Path) -> None:
+    """A sequence-to-sequence model reads whole texts, in the command as in the run."""
+    record = run_point(*T5, "method=lora", "method.lr=0.01")
+    run = finished_run(record.id, tmp_path / "results")
+    task = Task(run.settings, load_base(run.settings))
+    (answers,) = answer_all([run], [example.source for example in task.test])
+    assert answers == [line["prediction"] for line in read_lines(run.folder / "predictions.jsonl")]
 
 
 def test_a_method_of_another_kind_is_refused() -> None:

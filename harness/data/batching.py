@@ -19,8 +19,8 @@ BUCKET = 32
 """Batches drawn together and sorted by length: enough to save padding, few enough to keep the order random."""
 
 PASS_COST = {"cpu": 48}
-"""By device: tokens that take as long as what every forward and backward pass costs, whatever its size. On a GPU a pass
-of few tokens takes as long as one of many."""
+"""By device: roughly the tokens that take as long as what every forward and backward pass costs, whatever its size.
+On a GPU a pass of few tokens takes as long as one of many."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,10 @@ class Encoder:
         self.decoder_start = decoder_start
 
     def prompt(self, example: Example, room: int, before: str = "") -> list[int]:
-        """The prompt's ids behind the text `before`, with room for `room` more tokens in the model's context."""
+        """The prompt's ids behind the text `before`, with room for an answer of `room` tokens where that follows it in
+        the model's context: a causal model's does."""
         causal = self.decoder_start is None and self.source.classes is None
+        room = room if causal else 0
         text = before + self.source.render(example)
         # An encoder reads a whole text, with the tokens that mark its ends; a causal model goes on with it.
         ids: list[int] = self.tokenizer(text, add_special_tokens=not causal)["input_ids"]

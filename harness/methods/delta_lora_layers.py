@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from peft import LoraConfig, LoraModel
 from peft.tuners._buffer_dict import BufferDict
-from peft.tuners.lora.layer import LoraVariant
 from peft.utils.other import transpose
 from torch import nn
 from torch.nn.functional import linear
 
 from harness.methods.extension import register
+from harness.methods.low_rank import Adding
 
 
 @dataclass
@@ -27,7 +27,7 @@ class DeltaLoraConfig(LoraConfig):
         self.peft_type = "DELTA_LORA"
 
 
-class DeltaVariant(LoraVariant):
+class DeltaVariant(Adding):
     """`W x + s BA x + ratio * s (BA - B_s A_s) x`; gradients reach A and B by the second term alone."""
 
     @staticmethod
@@ -52,27 +52,14 @@ class DeltaVariant(LoraVariant):
         whole: torch.Tensor = result + added.to(result.dtype)
         return whole
 
-    @staticmethod
-    def delta(module: Any, adapter: str) -> torch.Tensor:
-        """What merging adds to the base weight, in its layout."""
+    @classmethod
+    def delta(cls, module: Any, adapter: str) -> torch.Tensor:
         start = module.lora_start_B[adapter] @ module.lora_start_A[adapter]
         start = transpose(start, getattr(module, "fan_in_fan_out", False))
         whole: torch.Tensor = module.get_delta_weight(adapter)
         ratio: float = module.delta_ratio[adapter]
         delta: torch.Tensor = (1 + ratio) * whole - ratio * module.scaling[adapter] * start.to(whole.dtype)
         return delta
-
-    @staticmethod
-    def merge_safe(module: Any, active_adapter: str, orig_weight: torch.Tensor) -> torch.Tensor:
-        return orig_weight + DeltaVariant.delta(module, active_adapter).to(orig_weight.dtype)
-
-    @staticmethod
-    def merge_unsafe(module: Any, active_adapter: str, orig_weight: torch.Tensor) -> None:
-        orig_weight.data += DeltaVariant.delta(module, active_adapter).to(orig_weight.dtype)
-
-    @staticmethod
-    def unmerge(module: Any, active_adapter: str, orig_weight: torch.Tensor) -> torch.Tensor:
-        return orig_weight - DeltaVariant.delta(module, active_adapter).to(orig_weight.dtype)
 
 
 class DeltaLoraModel(LoraModel):

@@ -36,7 +36,32 @@ class AddProduct(torch.autograd.Function):
         return grad, of_x, back @ rows if wants_a else None, ctx.scale * (inner @ outer).t() if wants_b else None, None
 
 
-class InPlace(LoraVariant):
+class Adding(LoraVariant):
+    """A variant that adds to the base's weight, and nothing else: folded in by adding `delta`."""
+
+    @classmethod
+    def delta(cls, module: Any, adapter: str) -> torch.Tensor:
+        """What the adapter adds to the weight, in its layout."""
+        product: torch.Tensor = module.get_delta_weight(adapter)
+        return product
+
+    @classmethod
+    def merge_safe(cls, module: Any, active_adapter: str, orig_weight: torch.Tensor) -> torch.Tensor:
+        """The weight with the adapter, as a new tensor."""
+        return orig_weight + cls.delta(module, active_adapter).to(orig_weight.dtype)
+
+    @classmethod
+    def merge_unsafe(cls, module: Any, active_adapter: str, orig_weight: torch.Tensor) -> None:
+        """As `merge_safe`, in place."""
+        orig_weight.data += cls.delta(module, active_adapter).to(orig_weight.dtype)
+
+    @classmethod
+    def unmerge(cls, module: Any, active_adapter: str, orig_weight: torch.Tensor) -> torch.Tensor:
+        """The weight without the adapter."""
+        return orig_weight - cls.delta(module, active_adapter).to(orig_weight.dtype)
+
+
+class InPlace(Adding):
     """Plain LoRA that trains through `AddProduct`; without gradients it is PEFT's own, to the bit."""
 
     @staticmethod
@@ -49,23 +74,6 @@ class InPlace(LoraVariant):
             return added
         plain: torch.Tensor = result + b(a(x)) * scale
         return plain
-
-    @staticmethod
-    def merge_safe(module: Any, active_adapter: str, orig_weight: torch.Tensor) -> torch.Tensor:
-        """The weight with the product added, as a new tensor."""
-        delta: torch.Tensor = module.get_delta_weight(active_adapter)
-        return orig_weight + delta.to(orig_weight.dtype)
-
-    @staticmethod
-    def merge_unsafe(module: Any, active_adapter: str, orig_weight: torch.Tensor) -> None:
-        """As `merge_safe`, in place."""
-        orig_weight.data += module.get_delta_weight(active_adapter).to(orig_weight.dtype)
-
-    @staticmethod
-    def unmerge(module: Any, active_adapter: str, orig_weight: torch.Tensor) -> torch.Tensor:
-        """The weight with the product taken away."""
-        delta: torch.Tensor = module.get_delta_weight(active_adapter)
-        return orig_weight - delta.to(orig_weight.dtype)
 
 
 def add_in_place(model: Any) -> None:
