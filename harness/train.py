@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from harness.data.batching import Batch, Encoded, by_length, collate
+from harness.data.batching import PASS_COST, Batch, Encoded, by_length, collate
 from harness.forward import LabelForward
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ class Trainer:
         self.parameters = trainable(model)
         self.kept: dict[str, torch.Tensor] = {**self.parameters, **method.state(model)}
         self.device = next(model.parameters()).device
+        self.pass_cost = PASS_COST.get((self.device.type, forward.dtype))
         self.optimizer = make_optimizer(settings.optimizer, method.parameter_groups(model), settings.weight_decay)
         kind = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}[settings.schedule]
         self.scheduler = get_scheduler(kind, self.optimizer, settings.warmup_steps, settings.steps)
@@ -124,7 +125,7 @@ class Trainer:
                 end.step = state.step
                 raise end
             examples = [next(batches) for _ in range(settings.accumulation)]
-            group = [collate(part, self.pad) for each in examples for part in by_length(each, self.device.type)]
+            group = [collate(part, self.pad) for each in examples for part in by_length(each, self.pass_cost)]
             line = self._step([batch.to(self.device) for batch in group])
             if settings.validate_every and state.step % settings.validate_every == 0 and state.step < settings.steps:
                 line["val_loss"] = self._validate()

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny import Adapted, adapted
 
-from harness.data.batching import PASS_COST, Encoded, by_length, collate, training_batches
+from harness.data.batching import Encoded, by_length, collate, training_batches
 from harness.train import RunEnded, State, Trainer, trainable
 
 
@@ -82,24 +82,24 @@ def test_parts_by_length_lose_nothing_and_cost_least() -> None:
     """The witness tries every way to cut the sorted batch."""
     lengths = [40, 300, 41, 160, 42, 150, 200, 9]
     examples = [Encoded(tuple(range(n)), 1) for n in lengths]
-    parts = by_length(examples, "cpu")
+    parts = by_length(examples, 48)
     assert sorted(e.ids for part in parts for e in part) == sorted(e.ids for e in examples)
     ordered = sorted(lengths)
 
     def cost(pieces: list[list[int]]) -> int:
-        return sum(len(piece) * max(piece) + PASS_COST["cpu"] for piece in pieces)
+        return sum(len(piece) * max(piece) + 48 for piece in pieces)
 
     cuts = [c for n in range(len(ordered)) for c in itertools.combinations(range(1, len(ordered)), n)]
     ways = [[ordered[i:j] for i, j in itertools.pairwise([0, *c, len(ordered)])] for c in cuts]
     assert cost([[len(e.ids) for e in part] for part in parts]) == min(map(cost, ways))
-    assert by_length(examples, "cuda") == [examples]
+    assert by_length(examples, None) == [examples]
 
 
 def test_a_batch_in_parts_has_the_loss_of_the_whole() -> None:
     a = adapted(["method=lora"])
     examples = next(a.task.batches(8, 0))
     examples[0] = Encoded(examples[0].ids + examples[1].ids, examples[0].scored_from)
-    parts = by_length(examples, "cpu")
+    parts = by_length(examples, 48)
     assert len(parts) > 1
     whole = a.forward.loss_sum(collate(examples, a.task.pad)).item()
     assert sum(a.forward.loss_sum(collate(part, a.task.pad)).item() for part in parts) == pytest.approx(whole)

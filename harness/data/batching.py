@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 BUCKET = 32
 """Batches drawn together and sorted by length: enough to save padding, few enough to keep the order random."""
 
-PASS_COST = {"cpu": 48}
-"""By device: roughly the tokens that take as long as what every forward and backward pass costs, whatever its size.
-On a GPU a pass of few tokens takes as long as one of many."""
+PASS_COST = {("cpu", torch.float32): 60, ("cpu", torch.bfloat16): 150}
+"""By device and precision: about how many tokens take as long as what a forward and backward pass costs at any size, as
+benchmarks/README.md measures it. On a GPU a pass of few tokens takes as long as one of many."""
 
 
 @dataclass(frozen=True)
@@ -163,12 +163,11 @@ def collate(examples: Sequence[Encoded], pad: int) -> Batch:
     return Batch(ids, mask, predict, targets)
 
 
-def by_length(examples: Sequence[Encoded], device: str) -> list[Sequence[Encoded]]:
-    """A batch cut into parts of similar length, so that padding and passes together cost least on this device.
+def by_length(examples: Sequence[Encoded], cost: int | None) -> list[Sequence[Encoded]]:
+    """A batch cut into parts of similar length, so that padding and passes, at `cost` tokens each, cost least together.
 
-    The sum of the parts' losses is the batch's loss: only padding is saved.
+    The sum of the parts' losses is the batch's loss: only padding is saved. None: passes are never worth saving padding.
     """
-    cost = PASS_COST.get(device)
     if cost is None:
         return [examples]
     ordered = sorted(examples, key=len)

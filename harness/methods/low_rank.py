@@ -1,4 +1,4 @@
-"""LoRA's product added in place, for training in one dtype: PEFT passes five times over each layer's output."""
+"""LoRA's product added in place, for training: PEFT passes five times over each layer's output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from peft.tuners.lora.layer import LoraVariant
 
 
 class AddProduct(torch.autograd.Function):
-    """`result += scale * x A^T B^T`, with matrix products in the order that a BLAS does fastest for a small rank."""
+    """`result += scale * x A^T B^T`, with matrix products in the order that a BLAS does fastest for a small rank.
+
+    `a` and `b` may be fp32 beside a `result` and `x` in bf16: they are rounded to it for the products, as torch's
+    autocast does, and their gradients are fp32.
+    """
 
     @staticmethod
     def forward(
@@ -18,8 +22,8 @@ class AddProduct(torch.autograd.Function):
     ) -> torch.Tensor:
         """`result` [..., out] is written to; `x` [..., in], `a` [rank, in], `b` [out, rank]."""
         rows = x.flatten(0, -2)
-        inner = a @ rows.t()
-        result.view(-1, b.shape[0]).addmm_(inner.t(), b.t(), alpha=scale)
+        inner = a.to(x.dtype) @ rows.t()
+        result.view(-1, b.shape[0]).addmm_(inner.t(), b.to(x.dtype).t(), alpha=scale)
         ctx.mark_dirty(result)
         ctx.save_for_backward(rows, inner, a, b)
         ctx.scale = scale
@@ -30,10 +34,12 @@ class AddProduct(torch.autograd.Function):
         """Gradients of result, x, a and b."""
         rows, inner, a, b = ctx.saved_tensors
         outer = grad.reshape(-1, b.shape[0])
-        back = (ctx.scale * b.t()).contiguous() @ outer.t()
+        back = (ctx.scale * b.t()).to(grad.dtype).contiguous() @ outer.t()
         _, wants_x, wants_a, wants_b, _ = ctx.needs_input_grad
-        of_x = (back.t() @ a).view(*grad.shape[:-1], a.shape[1]) if wants_x else None
-        return grad, of_x, back @ rows if wants_a else None, ctx.scale * (inner @ outer).t() if wants_b else None, None
+        of_x = (back.t() @ a.to(grad.dtype)).view(*grad.shape[:-1], a.shape[1]) if wants_x else None
+        of_a = (back @ rows).to(a.dtype) if wants_a else None
+        of_b = ctx.scale * (inner @ outer).t().to(b.dtype) if wants_b else None
+        return grad, of_x, of_a, of_b, None
 
 
 class Adding(LoraVariant):
@@ -69,10 +75,10 @@ class InPlace(Adding):
         """The layer's output with the product added."""
         a, b = module.lora_A[active_adapter], module.lora_B[active_adapter]
         scale = module.scaling[active_adapter]
-        if torch.is_grad_enabled() and x.dtype == result.dtype == a.weight.dtype and not torch.is_autocast_enabled():
+        if torch.is_grad_enabled() and x.dtype == result.dtype and not torch.is_autocast_enabled(x.device.type):
             added: torch.Tensor = AddProduct.apply(result, x, a.weight, b.weight, scale)  # type: ignore[no-untyped-call]
             return added
-        plain: torch.Tensor = result + b(a(x)) * scale
+        plain: torch.Tensor = result + b(a(x.to(a.weight.dtype))) * scale
         return plain
 
 
@@ -86,3 +92,4 @@ def add_in_place(model: Any) -> None:
             plain = all(type(factor) is torch.nn.Linear and factor.bias is None for factor in factors)
             if plain and isinstance(dropout, torch.nn.Identity) and name not in module.lora_variant:
                 module.lora_variant[name] = InPlace()
+                module.cast_input_dtype_enabled = False  # an input of fp32 would be a copy that nothing needs
