@@ -1,7 +1,7 @@
 """What a forward and backward pass costs whatever its size, in tokens: `harness.data.batching.PASS_COST`.
 
-A line is fitted to the seconds of passes of many sizes, by least relative squares; where it meets zero tokens is the cost
-of a pass itself. LoRA r=8 on the embedded model. Run it alone: `python -m benchmarks.pass_cost`.
+A line is fitted to the seconds of passes of many sizes, by least relative squares; at zero tokens it gives the cost of
+a pass itself. LoRA r=8 on the embedded model. Run it alone: `python -m benchmarks.pass_cost`.
 """
 
 from __future__ import annotations

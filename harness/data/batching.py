@@ -166,7 +166,7 @@ def collate(examples: Sequence[Encoded], pad: int) -> Batch:
 def by_length(examples: Sequence[Encoded], cost: int | None) -> list[Sequence[Encoded]]:
     """A batch cut into parts of similar length, so that padding and passes, at `cost` tokens each, cost least together.
 
-    The sum of the parts' losses is the batch's loss: only padding is saved. None: passes are never worth saving padding.
+    The sum of the parts' losses is the batch's loss: only padding is saved. None: no padding is worth another pass.
     """
     if cost is None:
         return [examples]
