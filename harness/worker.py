@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import signal
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 GRACE = 60.0
 """Seconds after a run's time limit in which it may end by itself; then it is killed."""
 
+QUIET = {"TOKENIZERS_PARALLELISM": "false", "TQDM_DISABLE": "1"}
+"""What keeps warnings and bars of libraries out of the live view."""
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """What asks a run to end."""
 
@@ -47,7 +51,7 @@ class Worker:
             stdout=subprocess.PIPE,
             pass_fds=(lifeline,),
             text=True,
-            env=os.environ | {"TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": _with_this_package()},
+            env=os.environ | QUIET | {"PYTHONPATH": _with_this_package()},
         )
         os.close(lifeline)
         self._answers: queue.SimpleQueue[dict[str, int]] = queue.SimpleQueue()
@@ -141,13 +145,14 @@ def serve(lifeline: int) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints must not be read as an answer
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses an optional package, at every import
     import peft  # noqa: F401  # imported here, so that no child has to
     import torch
-    from transformers.utils import logging
+    import transformers.utils.logging as chatter
 
     import harness.run
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # its bars would run through the live view
+    chatter.disable_progress_bar()  # type: ignore[no-untyped-call]  # its bars would run through the live view
     torch.set_num_threads(1)
     bases = Bases()
     for line in sys.stdin:

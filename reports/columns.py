@@ -99,7 +99,9 @@ def written(kind: Kind, values: pd.Series[float]) -> tuple[str, list[str]]:
     numbers = [float(value) for value in values]
     if kind in ("disk", "memory"):
         unit, size = byte_unit(numbers, DISK_UNITS if kind == "disk" else MEMORY_UNITS)
-        return unit, [signed(f"{number / size:,.{1 if number and size > 1 else 0}f}") for number in numbers]
+        # Peaks are close to one another: rows a tenth apart must not look alike.
+        places = 2 if kind == "memory" and max(numbers, default=0.0) < 10 * size else 1
+        return unit, [signed(f"{number / size:,.{places if number and size > 1 else 0}f}") for number in numbers]
     largest = max((abs(number) for number in numbers), default=0.0)
     forms: dict[str, str] = {
         "count": ",.0f",

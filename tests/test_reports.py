@@ -351,7 +351,7 @@ def test_cells_have_the_units_of_their_headings(tmp_path: Path) -> None:
     assert row["trainable parameters"] == "1,234,567"
     assert row["share [% of total]"] == "1.23"
     assert row["on disk [MB]"] == "4.9"
-    assert row["training peak above base [MiB]"] == "3.0"
+    assert row["training peak above base [MiB]"] == "3.00"
     assert row["training [tokens/s]"] == "180"
     assert row["validation loss [nats/token]"] == "1.234"
     assert row["ROUGE-L"] == "55.55" or row["ROUGE-L"] == "55.56"
@@ -366,7 +366,7 @@ def test_runs_on_a_gpu_show_cuda_memory_and_runs_on_a_cpu_resident_memory(tmp_pa
     add(tmp_path, "gpu", spoiled(0.1, seed=6), memory=Memory(train_cuda_allocated=2**31, evaluate_cuda_allocated=2**30))
     sweep(tmp_path, "gpu")
     row = cells(report(tmp_path, ["s"], "markdown", "auto"), "gpu")
-    assert row["training peak CUDA [GiB]"] == "2.0"
+    assert row["training peak CUDA [GiB]"] == "2.00"
     assert not any("above base" in heading for heading in row)
     sweep(tmp_path, "zero_shot", "gpu")
     assert {"training peak CUDA [GiB]", "training peak above base [MiB]"} <= set(
@@ -532,7 +532,7 @@ def test_latex_is_a_booktabs_table_with_escaped_cells(tmp_path: Path) -> None:
 
 def test_bytes_take_the_largest_unit_in_which_none_is_below_one() -> None:
     assert written("disk", _numbers(3_200, 500_000_000)) == ("kB", ["3.2", "500,000.0"])
-    assert written("memory", _numbers(0, 2**30, 3 * 2**29)) == ("GiB", ["0", "1.0", "1.5"])
+    assert written("memory", _numbers(0, 2**30, 3 * 2**29)) == ("GiB", ["0", "1.00", "1.50"])
     assert written("memory", _numbers(0)) == ("bytes", ["0"])
     assert byte_unit([], (("kB", 1e3),)) == ("bytes", 1.0)
 

