@@ -75,6 +75,20 @@ def test_a_killed_run_does_not_take_the_sweep_along(harness: Harness) -> None:
     assert again[other] == records[other]
 
 
+def test_a_killed_worker_loses_nothing(harness: Harness) -> None:
+    """Its run goes on by itself and is recorded; the next one gets a worker of its own."""
+    process = harness.start("-m", "seed=0,1", *SLOW)
+    wait_for(lambda: training(harness.results), process)
+    run = run_process(process)
+    worker = run.parent()
+    assert worker is not None
+    worker.kill()
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    assert [record.status for record in harness.records().values()] == ["ok", "ok"]
+    assert not run.is_running()
+
+
 def test_a_killed_sweep_leaves_no_process_and_goes_on_later(harness: Harness) -> None:
     process = harness.start("-m", "seed=0,1", *SLOW)
     wait_for(harness.records, process)
