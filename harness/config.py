@@ -207,8 +207,8 @@ def _taken_over(config: DictConfig, place: str) -> bool:
 
 def contradictions(settings: RunSettings) -> list[str]:
     """Combinations that make no sense, each with its reason."""
-    problems = settings.quantization.problems()
     method, quantization, train = settings.method, settings.quantization, settings.train
+    problems = quantization.problems() + method.problems(train.steps)
     storage = {"none": None, "int8": "int8"}.get(quantization.kind, "4bit")
     if storage and storage not in method.facts.quantized:
         works = ", ".join(method.facts.quantized) or "none"

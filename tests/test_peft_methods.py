@@ -62,7 +62,7 @@ def test_adalora_lowers_the_rank_to_its_target(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", ["method.first_steps=10", "method.last_steps=16"])
 def test_a_budget_longer_than_the_run_is_refused(given: str) -> None:
     with pytest.raises(UserError, match=r"leave none of train\.steps=16"):
-        adapted(["method=adalora", "train.steps=16", given])
+        settings("method=adalora", "train.steps=16", given)
 
 
 def test_adalora_penalty_is_that_of_peft() -> None:

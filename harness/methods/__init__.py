@@ -117,6 +117,10 @@ class Method(Settings):
     def apply(self, model: Any, site: Site) -> Any:
         """The model ready to train, its trainable parameters marked. Draws from torch's generator."""
 
+    def problems(self, steps: int) -> list[str]:
+        """What makes no sense in a run of so many steps, a line each; asked before anything is loaded."""
+        return []
+
     def warnings(self, model: Any, site: Site) -> list[str]:
         """What is allowed here but hardly meant, a line each. `model`: before `apply`."""
         return []

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from harness.errors import UserError
 from harness.methods import Site
 from harness.methods.tuner import Rank, Tuner
 
@@ -34,14 +33,22 @@ class AdaLora(Tuner):
     orthogonality: Annotated[float, Field(ge=0)]
     """Weight of the penalty (the paper's gamma)."""
 
+    def _around(self, steps: int) -> tuple[int, int]:
+        """Steps before and after those in which the rank is lowered."""
+        first = steps // 10 if self.first_steps is None else self.first_steps
+        return first, steps // 2 if self.last_steps is None else self.last_steps
+
+    def problems(self, steps: int) -> list[str]:
+        first, last = self._around(steps)
+        if first + last < steps:
+            return []
+        return [
+            f"method={self.name}: first_steps={first} and last_steps={last} leave none of train.steps={steps} to lower "
+            "the rank in; make them smaller, or the run longer"
+        ]
+
     def fields(self, model: Any, site: Site) -> dict[str, Any]:
-        first = site.steps // 10 if self.first_steps is None else self.first_steps
-        last = site.steps // 2 if self.last_steps is None else self.last_steps
-        if first + last >= site.steps:
-            raise UserError(
-                f"method={self.name}: first_steps={first} and last_steps={last} leave none of train.steps={site.steps} "
-                "to lower the rank in; make them smaller, or the run longer"
-            )
+        first, last = self._around(site.steps)
         return super().fields(model, site) | {
             "init_r": math.ceil(1.5 * self.rank),
             "target_r": self.rank,
