@@ -13,6 +13,7 @@ from harness.cache import build_once, cache_folder
 from harness.data.baselines import best_constant, join_slots
 from harness.evaluate import write_lines
 from harness.forward import LabelForward
+from harness.lm_eval_tasks import score_tasks
 from harness.methods import answer
 from harness.metrics.bleu import corpus_bleu
 from harness.metrics.classes import accuracy
@@ -32,6 +33,8 @@ class BaseFolders:
     """scores.json and predictions.jsonl on the test examples."""
     forgetting: Path
     """text.json, panel.jsonl, and the logits on general text."""
+    lm_eval: Path | None
+    """results.json and samples.jsonl of lm-evaluation-harness; None where no task of it is named."""
 
     @staticmethod
     def of(settings: RunSettings) -> BaseFolders:
@@ -44,14 +47,12 @@ class BaseFolders:
         validated = [train.validation_examples, train.batch_size, train.max_length]
         quality = base | {"data": key["data"], "eval": scored, "validation": validated}
         forgotten = base | {"forgetting": outcome["forgetting"], "batch": settings.eval.batch_size}
+        tasks = base | {"lm_eval": outcome.get("lm_eval")}
         return BaseFolders(
             cache_folder() / "base" / f"quality-{hash_of(quality)[:16]}",
             cache_folder() / "base" / f"forgetting-{hash_of(forgotten)[:16]}",
+            cache_folder() / "base" / f"lm-eval-{hash_of(tasks)[:16]}" if settings.lm_eval.tasks else None,
         )
-
-    def complete(self) -> bool:
-        """Nothing is left to measure."""
-        return self.quality.exists() and self.forgetting.exists()
 
 
 def measure_base(settings: RunSettings, base: Base, watch: Watch) -> None:
@@ -79,10 +80,18 @@ def measure_base(settings: RunSettings, base: Base, watch: Watch) -> None:
         panel = forgetting.panel_scores(answer, model, tokenizer, settings.eval, watch.progress)
         write_lines(folder / "panel.jsonl", panel)
 
+    def lm_eval(folder: Path) -> None:
+        results, lines = score_tasks(answer, model, tokenizer, settings.lm_eval, settings.eval.batch_size)
+        (folder / "results.json").write_text(json.dumps(results))
+        write_lines(folder / "samples.jsonl", lines)
+
     with watch.phase("base scores"):
         build_once(folders.quality, quality)
     with watch.phase("base forgetting"):
         build_once(folders.forgetting, forgotten)
+    if folders.lm_eval and kind_of(settings, model) == "causal":
+        with watch.phase("base lm-eval"):
+            build_once(folders.lm_eval, lm_eval)
 
 
 def trivial_baselines(settings: RunSettings, task: Task) -> dict[str, float]:

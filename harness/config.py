@@ -19,6 +19,7 @@ from harness import data
 from harness.data import Source
 from harness.environment import fingerprint, gpu_name, resolve_device, resolve_dtype
 from harness.errors import UserError, first_line, nearest, nearest_key
+from harness.lm_eval_tasks import LmEvalSettings, key_of
 from harness.methods import Method
 from harness.models import BaseModelSource
 from harness.quantization import Quantization
@@ -95,6 +96,7 @@ class RunSettings(Settings):
     train: Train
     eval: Eval
     forgetting: ForgettingSettings
+    lm_eval: LmEvalSettings
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     repeat: Annotated[int, Field(ge=0)]
     force: bool
@@ -135,6 +137,8 @@ class RunSettings(Settings):
             outcome["train"] = {n: outcome["train"][n] for n in ("batch_size", "validation_examples", "max_length")}
         if self.forgetting.text != "embedded":
             outcome["forgetting"]["text"] = _text_hash(self.forgetting.text)
+        if self.lm_eval.tasks:
+            outcome["lm_eval"] = key_of(self.lm_eval)
         return {
             "settings": outcome
             | {"roles": self.roles, "dtype": self.precision, "seed": None if self.method.untouched else self.seed},
@@ -208,7 +212,7 @@ def _taken_over(config: DictConfig, place: str) -> bool:
 def contradictions(settings: RunSettings) -> list[str]:
     """Combinations that make no sense, each with its reason."""
     method, quantization, train = settings.method, settings.quantization, settings.train
-    problems = quantization.problems() + method.problems(train.steps)
+    problems = quantization.problems() + method.problems(train.steps) + settings.lm_eval.problems()
     storage = {"none": None, "int8": "int8"}.get(quantization.kind, "4bit")
     if storage and storage not in method.facts.quantized:
         works = ", ".join(method.facts.quantized) or "none"

@@ -6,6 +6,7 @@ A results folder holds
     runs/<run id>/config.json        the configuration that it ran with, for what is done with it later
     runs/<run id>/predictions.jsonl  one line an example: index, prediction, bleu (statistics), ...
     runs/<run id>/curve.jsonl        one line a logged step
+    runs/<run id>/lm_eval.jsonl      one line an example of lm-evaluation-harness, where its tasks are named
     runs/<run id>/adapter/           the trained adapter
     runs/<run id>/log.txt            what the run's process printed
     sweeps/<name>.json               the runs that make up a sweep, in its order
@@ -97,6 +98,21 @@ class Forgetting(_Section):
     """Per task of the panel: before, after."""
 
 
+class LmEvalTask(_Section):
+    """A task of lm-evaluation-harness under the untouched base and after training."""
+
+    examples: int
+    before: dict[str, float]
+    """By that library's name of a metric and its filter (`acc,none`), as it aggregates them."""
+    after: dict[str, float]
+    right: str | None
+    """The metric by which an example is right or wrong; None where no metric says so."""
+    lost: int | None
+    """Examples that were right before and wrong after."""
+    gained: int | None
+    """Examples that were wrong before and right after."""
+
+
 class Record(_Section):
     """Everything known of one run. Bytes and seconds; what was not measured is null, and `null_reasons` says why."""
 
@@ -141,6 +157,8 @@ class Record(_Section):
     train_tokens: int | None = None
     """Prompt and completion tokens that training consumed, padding not counted."""
     forgetting: Forgetting | None = None
+    lm_eval: dict[str, LmEvalTask] | None = None
+    """By task of `lm_eval.tasks`."""
     null_reasons: dict[str, str] = {}
     """By field: why it is null."""
     warnings: list[str] = []

@@ -21,11 +21,12 @@ from harness.environment import resolve_device
 from harness.errors import UserError
 from harness.evaluate import Scores, read_lines, write_lines
 from harness.forward import LabelForward
+from harness.lm_eval_tasks import compare, score_tasks
 from harness.measure import parameters
 from harness.measure.memory import Meter, Peak
 from harness.measure.throughput import throughput
 from harness.methods import Kind, Method
-from harness.results import Forgetting, Memory, Parameters, Record, run_folder
+from harness.results import Forgetting, LmEvalTask, Memory, Parameters, Record, run_folder
 from harness.task import DTYPES, Base, Task
 from harness.tracking import Tracking
 from harness.train import WARM_UP, RunEnded, Trainer, to_deployed_precision, to_master_precision
@@ -173,11 +174,18 @@ def _measured(
         quality = scores.quality
     evaluate_peak = None if method.untouched else meter.peak()
     write_lines(folder / "predictions.jsonl", scores.lines)
+    tasks = None
+    if folders.lm_eval and task.kind == "causal":
+        with watch.phase("lm-eval"):
+            tasks = measure_lm_eval(settings, folders.lm_eval, folder, model, tokenizer)
 
     speed = throughput(state.curve, WARM_UP) if state else None
     reasons = null_reasons(device, method, train_peak, speed is not None)
     if task.kind != "causal":
         reasons["forgetting"] = "general text and the panel need a causal model"
+        reasons["lm_eval"] = "its tasks need a causal model"
+    elif not settings.lm_eval.tasks:
+        reasons["lm_eval"] = "lm_eval.tasks names none"
     record = Record(
         **known,
         status="ok",
@@ -201,6 +209,7 @@ def _measured(
         test_examples=len(task.test),
         train_tokens=state.tokens if state else 0,
         forgetting=forgotten,
+        lm_eval=tasks,
         null_reasons=reasons,
     )
     with watch.phase("track"):
@@ -231,6 +240,21 @@ def measure_forgetting(
         panel_after=panel["all"],
         panel_by_task={task: (panel_before[task], panel[task]) for task in sorted(panel) if task != "all"},
     )
+
+
+def measure_lm_eval(
+    settings: RunSettings, before: Path, folder: Path, model: Any, tokenizer: Any
+) -> dict[str, LmEvalTask]:
+    """The tasks of lm-evaluation-harness, beside what the untouched base gave (in the folder `before`)."""
+    results_before = json.loads((before / "results.json").read_text())
+    lines_before = read_lines(before / "samples.jsonl")
+    if settings.method.untouched:
+        results, lines = results_before, list(lines_before)
+    else:
+        batch_size = settings.eval.batch_size
+        results, lines = score_tasks(settings.method.generate, model, tokenizer, settings.lm_eval, batch_size)
+    write_lines(folder / "lm_eval.jsonl", lines)
+    return compare(results_before, results, lines_before, lines)
 
 
 def memory(train: Peak | None, evaluate: Peak | None, meter: Meter) -> Memory:

@@ -1,0 +1,141 @@
+"""Tasks of EleutherAI's lm-evaluation-harness, scored before and after training (extra `lm-eval`).
+
+Whether such a task is an evaluation or a panel of what is forgotten depends on what was trained on; both are scored the
+same way, example by example, with that library's own prompts, metrics and aggregation.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from harness.errors import UserError, first_line, nearest
+from harness.results import LmEvalTask
+from harness.settings import Settings
+
+if TYPE_CHECKING:
+    from harness.evaluate import Answer
+
+
+class LmEvalSettings(Settings):
+    """Which tasks; conf/config.yaml says what each setting means."""
+
+    tasks: list[str]
+    path: str | None
+    limit: Annotated[int, Field(ge=1)] | None
+
+    def problems(self) -> list[str]:
+        """What can be told before anything is loaded, a line each."""
+        if self.tasks and importlib.util.find_spec("lm_eval") is None:
+            return ["lm_eval.tasks: needs the extra lm-eval; pip install 'peft-harness[lm-eval]'"]
+        if self.path is not None and not Path(self.path).is_dir():
+            return [f"lm_eval.path={self.path}: no such folder; it must hold the tasks' YAML files"]
+        return []
+
+
+def key_of(settings: LmEvalSettings) -> dict[str, Any]:
+    """What of these settings can change the outcome: names, number, version, and the task files' content."""
+    from importlib.metadata import version
+
+    from harness.models import hash_folder
+
+    files = hash_folder(Path(settings.path)) if settings.path else None
+    return {"tasks": settings.tasks, "limit": settings.limit, "files": files, "version": version("lm_eval")}
+
+
+def score_tasks(
+    answer: Answer, model: Any, tokenizer: Any, settings: LmEvalSettings, batch_size: int
+) -> tuple[dict[str, dict[str, float]], list[dict[str, Any]]]:
+    """By task each metric as the library aggregates it, and a line for each example: task, index, filter, answer, and
+    its own metrics. Never the example's text. Raises UserError for a task that does not exist or cannot be read."""
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    for name in ("lm_eval", "lm-eval"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    manager = TaskManager(include_path=settings.path, include_defaults=settings.path is None)
+    known = sorted(manager.all_tasks)
+    if missing := [task for task in settings.tasks if task not in known]:
+        raise UserError(*(f"lm_eval.tasks: {task}: there is none; {nearest(task, known)}" for task in missing))
+    found: Any
+    try:
+        found = simple_evaluate(
+            wrapped(answer, model, tokenizer, batch_size),
+            tasks=list(settings.tasks),
+            task_manager=manager,
+            limit=settings.limit,
+            bootstrap_iters=0,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"lm_eval.tasks={settings.tasks}: cannot be scored ({first_line(error)})") from None
+    results = {task: metrics_of(found["results"][task]) for task in found["samples"]}
+    lines = [
+        {"task": task, "index": int(each["doc_id"]), "filter": each["filter"], "answer": each["filtered_resps"]}
+        | {name: float(each[name]) for name in each["metrics"] if isinstance(each[name], int | float)}
+        for task, samples in found["samples"].items()
+        for each in samples
+    ]
+    return results, lines
+
+
+def metrics_of(result: dict[str, Any]) -> dict[str, float]:
+    """The metrics among what the library reports of a task, by its own names (`acc,none`), without standard errors."""
+    return {
+        name: float(value)
+        for name, value in result.items()
+        if "," in name and "_stderr" not in name and not isinstance(value, str)
+    }
+
+
+def wrapped(answer: Answer, model: Any, tokenizer: Any, batch_size: int) -> Any:
+    """The model as the library takes it; it writes by `answer`, which gives the same text at any batch size."""
+    import torch
+    from lm_eval.models.huggingface import HFLM
+    from transformers import GenerationConfig
+
+    class Adapted(HFLM):  # type: ignore[misc]
+        def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
+            config = GenerationConfig(  # type: ignore[no-untyped-call]
+                do_sample=False,
+                max_new_tokens=max_length - context.shape[1],
+                pad_token_id=tokenizer.pad_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+            )
+            return torch.cat([context, answer(model, context, options["attention_mask"], config)], dim=1)
+
+    os.environ["TQDM_DISABLE"] = "1"
+    model.eval()
+    length = getattr(model.config, "max_position_embeddings", None)
+    return Adapted(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, max_length=length)
+
+
+def compare(
+    before: dict[str, dict[str, float]],
+    after: dict[str, dict[str, float]],
+    lines_before: Sequence[dict[str, Any]],
+    lines_after: Sequence[dict[str, Any]],
+) -> dict[str, LmEvalTask]:
+    """By task what changed. Lost and gained are counted by the task's first metric that is right or wrong."""
+    found = {}
+    for task, metrics in after.items():
+        pairs = [(x, y) for x, y in zip(lines_before, lines_after, strict=True) if x["task"] == task]
+        # A task may read its answers in several ways (filters); the first one it names counts.
+        pairs = [(x, y) for x, y in pairs if x["filter"] == pairs[0][0]["filter"]]
+        names = [name for name in pairs[0][0] if name not in ("task", "index", "filter", "answer")]
+        rights = [name for name in names if all(each[name] in (0, 1) for pair in pairs for each in pair)]
+        right = rights[0] if rights else None
+        found[task] = LmEvalTask(
+            examples=len(pairs),
+            before=before[task],
+            after=metrics,
+            right=right,
+            lost=sum(x[right] > y[right] for x, y in pairs) if right else None,
+            gained=sum(x[right] < y[right] for x, y in pairs) if right else None,
+        )
+    return found
