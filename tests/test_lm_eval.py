@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from tiny import adapted, settings
 
 from harness.errors import UserError
@@ -17,28 +18,14 @@ from harness.results import Record
 
 QUESTIONS = [("The sky is", 0), ("The grass is", 1), ("The flag is", 2), ("The sea is", 0)]
 CHOICES = ["blue", "green", "red and white"]
-CHOICE_TASK = """
-task: colours
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: {folder}/colours.jsonl}}}}
-test_split: test
-output_type: multiple_choice
-doc_to_text: "{{{{question}}}}"
-doc_to_choice: "{{{{choices}}}}"
-doc_to_target: "{{{{answer}}}}"
-metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
-"""
-TEXT_TASK = """
-task: repeat
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: {folder}/repeat.jsonl}}}}
-test_split: test
-output_type: generate_until
-doc_to_text: "{{{{question}}}}"
-doc_to_target: "{{{{answer}}}}"
-generation_kwargs: {{until: ["\\n"], max_gen_toks: 6, do_sample: false}}
-metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true}}]
-"""
+EXTRA = {
+    "colours": {"output_type": "multiple_choice", "doc_to_choice": "{{choices}}"},
+    "repeat": {
+        "output_type": "generate_until",
+        "generation_kwargs": {"until": ["\n"], "max_gen_toks": 6, "do_sample": False},
+    },
+}
+METRICS = {"colours": "acc", "repeat": "exact_match"}
 
 
 @pytest.fixture
@@ -47,12 +34,22 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))
     folder = tmp_path / "tasks"
     folder.mkdir()
-    rows = [{"question": question, "choices": CHOICES, "answer": right} for question, right in QUESTIONS]
-    (folder / "colours.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    words = [{"question": f"Repeat {'very ' * n}often: {n}", "answer": str(n)} for n in range(4)]
-    (folder / "repeat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in words))
-    (folder / "colours.yaml").write_text(CHOICE_TASK.format(folder=folder))
-    (folder / "repeat.yaml").write_text(TEXT_TASK.format(folder=folder))
+    rows = {
+        "colours": [{"question": text, "choices": CHOICES, "answer": right} for text, right in QUESTIONS],
+        "repeat": [{"question": f"Repeat {'very ' * n}often: {n}", "answer": str(n)} for n in range(4)],
+    }
+    for task, extra in EXTRA.items():
+        (folder / f"{task}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[task]))
+        content = {
+            "task": task,
+            "dataset_path": "json",
+            "dataset_kwargs": {"data_files": {"test": str(folder / f"{task}.jsonl")}},
+            "test_split": "test",
+            "doc_to_text": "{{question}}",
+            "doc_to_target": "{{answer}}",
+            "metric_list": [{"metric": METRICS[task], "aggregation": "mean", "higher_is_better": True}],
+        }
+        (folder / f"{task}.yaml").write_text(yaml.safe_dump(content | extra))
     return folder
 
 
