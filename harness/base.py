@@ -104,4 +104,4 @@ def trivial_baselines(settings: RunSettings, task: Task) -> dict[str, float]:
     texts = {"best_constant": [constant] * len(task.test)}
     if settings.data.mr_form:
         texts["join_slots"] = [join_slots(example.source) for example in task.test]
-    return {name: corpus_bleu(lines, references).score for name, lines in texts.items()}
+    return {name: corpus_bleu(lines, references) for name, lines in texts.items()}

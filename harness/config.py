@@ -143,7 +143,12 @@ class RunSettings(Settings):
             "settings": outcome
             | {"roles": self.roles, "dtype": self.precision, "seed": None if self.method.untouched else self.seed},
             "model": {"name": self.model.name, "attention": self.model.attention} | self.model.identity(),
-            "data": {"name": self.data.name, "prompt": self.data.prompt, "sha256": data.load(self.data)[1]},
+            "data": {
+                "name": self.data.name,
+                "prompt": self.data.prompt,
+                "metrics": list(self.data.metrics),
+                "sha256": data.load(self.data)[1],
+            },
             "environment": fingerprint(self.device, self.threads),
             "repeat": self.repeat,
         }

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from harness import metrics
 from harness.data import Example
 from harness.data.batching import Batch, collate_prompts
 from harness.forward import LabelForward
-from harness.metrics.bleu import corpus_bleu
 from harness.metrics.classes import accuracy, macro_f1
-from harness.metrics.rouge import KINDS, rouge
-from harness.metrics.rouge import signature as rouge_signature
-from harness.metrics.slots import slot_error_rate, slot_errors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -36,7 +32,9 @@ class Scores:
     quality: dict[str, float | None]
     signatures: dict[str, str]
     lines: tuple[dict[str, Any], ...]
-    """For each example: index, prediction, bleu statistics, rouge, slot errors. Never inputs or references."""
+    """For each example: index, prediction, and each score's part. Never inputs or references."""
+    reasons: dict[str, str] = field(default_factory=dict)
+    """By score: why it is None."""
 
 
 @torch.no_grad()
@@ -106,25 +104,25 @@ def first_line(text: str) -> str:
     return lines[0].strip() if lines else ""
 
 
-def score(examples: Sequence[Example], predictions: Sequence[str], slots: bool) -> Scores:
-    """BLEU and ROUGE against the examples' references; the slot error rate where their sources are MRs (`slots`)."""
-    references = [example.references for example in examples]
-    bleu = corpus_bleu(predictions, references)
-    rouges = rouge(predictions, references)
-    quality: dict[str, float | None] = {"bleu": bleu.score}
-    quality |= {kind: fmean(r[kind] for r in rouges) for kind in KINDS}
-    signatures = {"bleu": bleu.signature} | dict.fromkeys(KINDS, rouge_signature())
-    lines: list[dict[str, Any]] = [
-        {"index": i, "prediction": text, "bleu": list(statistics), **ranks}
-        for i, (text, statistics, ranks) in enumerate(zip(predictions, bleu.statistics, rouges, strict=True))
-    ]
-    if slots:
-        sources = [example.source for example in examples]
-        quality["ser"] = 100 * slot_error_rate(sources, predictions)
-        signatures["ser"] = "slot errors: (missing + wrong) / slots, in percent; harness.metrics.slots"
-        for line, source in zip(lines, sources, strict=True):
-            line["slot_errors"] = asdict(slot_errors(source, line["prediction"]))
-    return Scores(quality, signatures, tuple(lines))
+def score(examples: Sequence[Example], predictions: Sequence[str], families: Sequence[str]) -> Scores:
+    """The scores of these families of `harness.metrics` against the examples' references.
+
+    A line holds, by name of the score, the example's statistics where the score is made of sums, else its own score.
+    """
+    references, sources = [example.references for example in examples], [example.source for example in examples]
+    found = metrics.compute(families, predictions, references, sources)
+    lines: list[dict[str, Any]] = [{"index": i, "prediction": text} for i, text in enumerate(predictions)]
+    for name, one in found.items():
+        parts = [list(row) for row in one.statistics] if one.statistics else one.examples
+        for line, part in zip(lines, parts or (), strict=bool(parts)):
+            line[name] = part
+    reasons = {name: one.reason for name, one in found.items() if one.reason}
+    return Scores(
+        {name: one.value for name, one in found.items()},
+        {name: one.signature for name, one in found.items()},
+        tuple(lines),
+        reasons,
+    )
 
 
 def write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:

@@ -115,7 +115,7 @@ class Task:
         """Scores of what `predict` gave."""
         if self.kind == "classification":
             return score_classes(self.test, predictions)
-        return score(self.test, predictions, self.settings.data.mr_form)
+        return score(self.test, predictions, self.settings.data.metrics)
 
     def site(self) -> Site:
         """Where a method is applied."""

@@ -45,6 +45,9 @@ class Source(Settings):
     classes: tuple[str, ...] | None = Field(default=None, strict=False)
     """The answers are these classes, told apart by a classification head; None: they are texts."""
 
+    metrics: tuple[str, ...] = Field(strict=False)
+    """The families of `harness.metrics` that score answers which are texts."""
+
     @abstractmethod
     def load(self) -> Splits:
         """The examples. Raises UserError that names the file and the line."""

@@ -1,28 +1,60 @@
-"""ROUGE (Lin 2004) by rouge-score; with several references the best one counts."""
+"""ROUGE (Lin 2004, https://aclanthology.org/W04-1013) by rouge-score; with several references the best one counts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
+from statistics import fmean
 
 from rouge_score.rouge_scorer import RougeScorer
 
-KINDS = ("rouge1", "rouge2", "rougeL")
+from harness.metrics import Score
+
+KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
 
-def rouge(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[dict[str, float]]:
-    """For each example its F1 (0 to 100) of ROUGE-1, ROUGE-2 and ROUGE-L, longest common subsequence, no stemming.
+@dataclass(frozen=True)
+class Parts:
+    """What one text shares with one reference, 0 to 1."""
 
-    `rougeL` weighs precision and recall alike; the E2E scorer's ROUGE_L is another definition.
+    precision: float
+    """Share of the text's n-grams, or words of a common subsequence, that the reference has."""
+    recall: float
+    """Share of the reference's that the text has."""
+    f1: float
+    """Their harmonic mean."""
+
+
+def compute(
+    predictions: Sequence[str], references: Sequence[Sequence[str]], sources: Sequence[str] | None = None
+) -> dict[str, Score]:
+    """`rouge1`, `rouge2`, `rougeL`, `rougeLsum`: the mean F1 over the examples, 0 to 100, no stemming.
+
+    `rougeL` is the longest common subsequence of the whole texts, precision and recall weighed alike (the E2E scorer's
+    ROUGE_L is another definition: family `rouge_l`); `rougeLsum` takes the subsequences line by line.
     """
-    scorer = RougeScorer(KINDS, use_stemmer=False)
-    rows = []
-    for prediction, group in zip(predictions, references, strict=True):
-        best = scorer.score_multi(list(group), prediction)
-        rows.append({kind: 100 * best[kind].fmeasure for kind in KINDS})
-    return rows
+    found = [parts(text, group) for text, group in zip(predictions, references, strict=True)]
+    signature = f"rouge|f1|refs:best|stem:no|rouge-score:{version('rouge-score')}"
+    scores = {}
+    for kind in KINDS:
+        each = tuple(100 * one[kind].f1 for one in found)
+        scores[kind] = Score(fmean(each), signature, each, official=0.01)
+    return scores
 
 
-def signature() -> str:
-    """Which scorer, version and settings."""
-    return f"rouge|f1|refs:best|stem:no|rouge-score:{version('rouge-score')}"
+def parts(prediction: str, references: Sequence[str]) -> dict[str, Parts]:
+    """By kind, what the reference with the best F1 gives."""
+    best = _scorer(KINDS[:3]).score_multi(list(references), prediction)
+    # Texts of one line have one subsequence, so the two are the same.
+    if any("\n" in text.strip() for text in (prediction, *references)):
+        best |= _scorer(KINDS[3:]).score_multi(list(references), prediction)
+    else:
+        best["rougeLsum"] = best["rougeL"]
+    return {kind: Parts(one.precision, one.recall, one.fmeasure) for kind, one in best.items()}
+
+
+@cache
+def _scorer(kinds: tuple[str, ...]) -> RougeScorer:
+    return RougeScorer(kinds, use_stemmer=False)
