@@ -73,10 +73,12 @@ def measure_base(settings: RunSettings, base: Base, watch: Watch) -> None:
     def forgotten(folder: Path) -> None:
         if kind_of(settings, model) != "causal":
             return
-        batches = forgetting.windows(tokenizer, settings.forgetting, model.get_input_embeddings().weight.device)
-        loss = forgetting.text_loss(forward, batches, keep=folder / "logits.safetensors", base=None)
-        (folder / "text.json").write_text(json.dumps(vars(loss)))
-        panel = forgetting.panel_scores(answer, model, tokenizer, settings.eval, watch.progress)
+        chosen = settings.forgetting
+        batches = forgetting.windows(model, tokenizer, chosen)
+        kept = folder / "logits.safetensors"
+        loss = forgetting.text_loss(forward, batches, chosen.compare_tokens, keep=kept, base=None)
+        (folder / "text.json").write_text(json.dumps({"loss": loss.loss, "tokens": loss.tokens}))
+        panel = forgetting.panel_scores(answer, model, tokenizer, chosen.panel, settings.eval, watch.progress)
         write_lines(folder / "panel.jsonl", panel)
 
     with watch.phase("base scores"):

@@ -25,7 +25,8 @@ from harness.measure import parameters
 from harness.measure.memory import Meter, Peak
 from harness.measure.throughput import throughput
 from harness.methods import Kind, Method
-from harness.results import Forgetting, Memory, Parameters, Record, run_folder
+from harness.models import save_pretrained
+from harness.results import MODEL, Forgetting, Memory, Parameters, Record, run_folder
 from harness.task import DTYPES, Base, Task
 from harness.tracking import Tracking
 from harness.train import WARM_UP, RunEnded, Trainer, to_deployed_precision, to_master_precision
@@ -167,12 +168,16 @@ def _measured(
         quality |= scores.quality
         if task.kind == "causal":
             with watch.phase("forgetting"):
-                forgotten = measure_forgetting(settings, folders, model, tokenizer, forward, watch)
+                forgotten, panel = measure_forgetting(settings, folders, model, tokenizer, forward, watch)
+                write_lines(folder / "panel.jsonl", panel)
     else:
         scores = Scores(before["quality"], before["signatures"], read_lines(folders.quality / "predictions.jsonl"))
         quality = scores.quality
     evaluate_peak = None if method.untouched else meter.peak()
     write_lines(folder / "predictions.jsonl", scores.lines)
+    if settings.keep_model:
+        with watch.phase("save"):
+            save_pretrained(method.merge(model) if method.facts.merges else model, tokenizer, folder / MODEL)
 
     speed = throughput(state.curve, WARM_UP) if state else None
     reasons = null_reasons(device, method, train_peak, speed is not None)
@@ -211,26 +216,43 @@ def _measured(
 
 def measure_forgetting(
     settings: RunSettings, folders: BaseFolders, model: Any, tokenizer: Any, forward: LabelForward, watch: Watch
-) -> Forgetting:
-    """General text and the panel of small instructions, beside what the untouched base gave."""
+) -> tuple[Forgetting, list[dict[str, Any]]]:
+    """General text and the panel beside what the untouched base gave, and a line for each item of the panel."""
+    chosen, kept = settings.forgetting, folders.forgetting / "logits.safetensors"
     text_before = json.loads((folders.forgetting / "text.json").read_text())
-    panel_before = forgetting.shares(read_lines(folders.forgetting / "panel.jsonl"))
-    batches = forgetting.windows(tokenizer, settings.forgetting, model.get_input_embeddings().weight.device)
-    logits = folders.forgetting / "logits.safetensors"
-    after = forgetting.text_loss(forward, batches, keep=None, base=logits)
-    lines = forgetting.panel_scores(settings.method.generate, model, tokenizer, settings.eval, watch.progress)
-    panel = forgetting.shares(lines)
-    assert after.kl is not None
-    return Forgetting(
-        text=forgetting.describe(settings.forgetting),
+    batches = forgetting.windows(model, tokenizer, chosen)
+    after = forgetting.text_loss(forward, batches, chosen.compare_tokens, keep=None, base=kept)
+    assert after.divergence is not None
+    before = read_lines(folders.forgetting / "panel.jsonl")
+    lines = forgetting.panel_scores(
+        settings.method.generate, model, tokenizer, chosen.panel, settings.eval, watch.progress
+    )
+    changes = forgetting.changes(before, lines)
+    shares = forgetting.shares(before), forgetting.shares(lines)
+    found = Forgetting(
+        text=forgetting.describe(chosen),
         tokens=after.tokens,
         loss_before=text_before["loss"],
         loss_after=after.loss,
-        kl=after.kl,
-        panel_before=panel_before["all"],
-        panel_after=panel["all"],
-        panel_by_task={task: (panel_before[task], panel[task]) for task in sorted(panel) if task != "all"},
+        compared_tokens=after.divergence.tokens,
+        kl=after.divergence.kl,
+        kl_std=after.divergence.kl_std,
+        kl_quantiles=after.divergence.kl_quantiles,
+        agreement=after.divergence.agreement,
+        panel=Path(chosen.panel).name,
+        panel_items=len(lines),
+        panel_before=shares[0]["all"],
+        panel_after=shares[1]["all"],
+        panel_lost=sum(lost for lost, _ in changes.values()),
+        panel_gained=sum(gained for _, gained in changes.values()),
+        panel_by_task={task: (shares[0][task], shares[1][task]) for task in sorted(changes)},
+        panel_changes={task: changes[task] for task in sorted(changes)},
     )
+    return found, [
+        {"index": i, "task": old["task"], "before": old["answer"], "after": new["answer"]}
+        | {"right_before": old["right"], "right_after": new["right"]}
+        for i, (old, new) in enumerate(zip(before, lines, strict=True))
+    ]
 
 
 def memory(train: Peak | None, evaluate: Peak | None, meter: Meter) -> Memory:

@@ -40,9 +40,16 @@ FIELDS = {
     "train_samples_per_second": "throughput.samples_per_second",
     "general_text_loss_before_nats_per_token": "forgetting.loss_before",
     "general_text_loss_after_nats_per_token": "forgetting.loss_after",
+    "general_text_perplexity_before": "forgetting.perplexity_before",
+    "general_text_perplexity_after": "forgetting.perplexity_after",
     "general_text_kl_nats_per_token": "forgetting.kl",
+    "general_text_kl_std_nats_per_token": "forgetting.kl_std",
+    "general_text_agreement": "forgetting.agreement",
     "panel_share_before": "forgetting.panel_before",
     "panel_share_after": "forgetting.panel_after",
+    "panel_items": "forgetting.panel_items",
+    "panel_lost": "forgetting.panel_lost",
+    "panel_gained": "forgetting.panel_gained",
     "total_seconds": "seconds.total",
 }
 """Column -> the field of the record that it is read from."""
