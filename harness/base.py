@@ -1,4 +1,4 @@
-"""The untouched base model's own scores, made once and reused by every run."""
+"""The untouched base model's own scores, made once and reused by every run, and forgetting as measured against them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness import forgetting
 from harness.cache import build_once, cache_folder
 from harness.data.baselines import best_constant, join_slots
-from harness.evaluate import write_lines
+from harness.evaluate import read_lines, write_lines
 from harness.forward import LabelForward
 from harness.methods import answer
 from harness.metrics.bleu import corpus_bleu
 from harness.metrics.classes import accuracy
-from harness.results import hash_of
+from harness.results import TYPOS, Forgetting, hash_of
+from harness.robustness import mistyped_task, same
 from harness.task import DTYPES, Base, Task, kind_of
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class BaseFolders:
     """Where the measurements of an untouched base lie, each made once."""
 
     quality: Path
-    """scores.json and predictions.jsonl on the test examples."""
+    """scores.json and predictions.jsonl on the test examples, and with typing errors in them if they are on."""
     forgetting: Path
     """text.json, panel.jsonl, and the logits on general text."""
 
@@ -67,8 +68,12 @@ def measure_base(settings: RunSettings, base: Base, watch: Watch) -> None:
         scored = {"val_loss": forward.mean_loss(task.validation)} | scores.quality
         baselines = trivial_baselines(settings, task)
         content = {"quality": scored, "signatures": scores.signatures, "baselines": baselines}
-        (folder / "scores.json").write_text(json.dumps(content))
         write_lines(folder / "predictions.jsonl", scores.lines)
+        if noisy := mistyped_task(settings, base, shots=0):
+            typed = task.score(noisy.predict(answer, model, forward, watch.progress))
+            content |= {"typos": {"quality": typed.quality, "agreement": same(scores.lines, typed.lines)}}
+            write_lines(folder / TYPOS, typed.lines)
+        (folder / "scores.json").write_text(json.dumps(content))
 
     def forgotten(folder: Path) -> None:
         if kind_of(settings, model) != "causal":
@@ -85,6 +90,47 @@ def measure_base(settings: RunSettings, base: Base, watch: Watch) -> None:
         build_once(folders.quality, quality)
     with watch.phase("base forgetting"):
         build_once(folders.forgetting, forgotten)
+
+
+def measure_forgetting(
+    settings: RunSettings, folders: BaseFolders, model: Any, tokenizer: Any, forward: LabelForward, watch: Watch
+) -> tuple[Forgetting, list[dict[str, Any]]]:
+    """General text and the panel beside what the untouched base gave, and a line for each item of the panel."""
+    chosen, kept = settings.forgetting, folders.forgetting / "logits.safetensors"
+    text_before = json.loads((folders.forgetting / "text.json").read_text())
+    batches = forgetting.windows(model, tokenizer, chosen)
+    after = forgetting.text_loss(forward, batches, chosen.compare_tokens, keep=None, base=kept)
+    assert after.divergence is not None
+    before = read_lines(folders.forgetting / "panel.jsonl")
+    lines = forgetting.panel_scores(
+        settings.method.generate, model, tokenizer, chosen.panel, settings.eval, watch.progress
+    )
+    changes = forgetting.changes(before, lines)
+    shares = forgetting.shares(before), forgetting.shares(lines)
+    found = Forgetting(
+        text=forgetting.describe(chosen),
+        tokens=after.tokens,
+        loss_before=text_before["loss"],
+        loss_after=after.loss,
+        compared_tokens=after.divergence.tokens,
+        kl=after.divergence.kl,
+        kl_std=after.divergence.kl_std,
+        kl_quantiles=after.divergence.kl_quantiles,
+        agreement=after.divergence.agreement,
+        panel=Path(chosen.panel).name,
+        panel_items=len(lines),
+        panel_before=shares[0]["all"],
+        panel_after=shares[1]["all"],
+        panel_lost=sum(lost for lost, _ in changes.values()),
+        panel_gained=sum(gained for _, gained in changes.values()),
+        panel_by_task={task: (shares[0][task], shares[1][task]) for task in sorted(changes)},
+        panel_changes={task: changes[task] for task in sorted(changes)},
+    )
+    return found, [
+        {"index": i, "task": old["task"], "before": old["answer"], "after": new["answer"]}
+        | {"right_before": old["right"], "right_after": new["right"]}
+        for i, (old, new) in enumerate(zip(before, lines, strict=True))
+    ]
 
 
 def trivial_baselines(settings: RunSettings, task: Task) -> dict[str, float]:

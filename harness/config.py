@@ -65,6 +65,8 @@ class Eval(Settings):
     beams: Positive
     length_penalty: float
     no_repeat_ngram: Annotated[int, Field(ge=0)]
+    typos: Annotated[float, Field(ge=0, le=1)]
+    typo_seed: Annotated[int, Field(ge=0)]
     score: Literal["last", "best"]
 
 

@@ -5,6 +5,7 @@ A results folder holds
     runs/<run id>/record.json        the record, written whole or not at all
     runs/<run id>/config.json        the configuration that it ran with, for what is done with it later
     runs/<run id>/predictions.jsonl  one line an example: index, prediction, bleu (statistics), ...
+    runs/<run id>/typos.jsonl        the same with typing errors in the inputs, where `eval.typos` says so
     runs/<run id>/panel.jsonl        one line an item of the panel: answers before and after, and whether they are right
     runs/<run id>/curve.jsonl        one line a logged step
     runs/<run id>/adapter/           the trained adapter
@@ -33,6 +34,9 @@ SCHEMA = 1
 
 MODEL = "model"
 """Name of the folder in which a run keeps its trained model."""
+
+TYPOS = "typos.jsonl"
+"""Name of the file of predictions under typing errors."""
 
 Status = Literal["ok", "oom", "diverged", "error", "interrupted", "timeout", "skipped"]
 
@@ -132,6 +136,21 @@ class Forgetting(_Section):
         return perplexity(self.loss_after)
 
 
+class Typos(_Section):
+    """Scores with typing errors in the test inputs."""
+
+    share: float
+    """Of the letters that are mistyped, 0 to 1."""
+    seed: int
+    """Of the errors."""
+    quality: dict[str, float | None]
+    """The scores of the record's `quality` on the mistyped inputs, validation loss aside."""
+    base_quality: dict[str, float | None]
+    """The same of the untouched base."""
+    agreement: float
+    """Share of test examples whose prediction stays the same, 0 to 1."""
+
+
 def perplexity(loss: float) -> float:
     """Of a mean negative log-likelihood per token in nats."""
     try:
@@ -184,6 +203,7 @@ class Record(_Section):
     train_tokens: int | None = None
     """Prompt and completion tokens that training consumed, padding not counted."""
     forgetting: Forgetting | None = None
+    typos: Typos | None = None
     null_reasons: dict[str, str] = {}
     """By field: why it is null."""
     warnings: list[str] = []

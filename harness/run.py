@@ -14,8 +14,7 @@ from typing import Any
 
 import torch
 
-from harness import forgetting
-from harness.base import BaseFolders
+from harness.base import BaseFolders, measure_forgetting
 from harness.config import RunSettings
 from harness.environment import resolve_device
 from harness.errors import UserError
@@ -26,7 +25,8 @@ from harness.measure.memory import Meter, Peak
 from harness.measure.throughput import throughput
 from harness.methods import Kind, Method
 from harness.models import save_pretrained
-from harness.results import MODEL, Forgetting, Memory, Parameters, Record, run_folder
+from harness.results import MODEL, TYPOS, Memory, Parameters, Record, Typos, run_folder
+from harness.robustness import mistyped_task, same
 from harness.task import DTYPES, Base, Task
 from harness.tracking import Tracking
 from harness.train import WARM_UP, RunEnded, Trainer, to_deployed_precision, to_master_precision
@@ -114,7 +114,7 @@ def _measured(
     with watch.phase("prepare"):
         folders = BaseFolders.of(settings)
         before = json.loads((folders.quality / "scores.json").read_text())
-        task = Task(settings, base)
+        task, noisy = Task(settings, base), mistyped_task(settings, base)
         base_parameters = parameters.total(model)
         site = task.site()
         cautions = method.warnings(model, site)
@@ -126,7 +126,7 @@ def _measured(
         added = parameters.total(model) - base_parameters
         forward = LabelForward(model, DTYPES[settings.precision])
 
-    train_peak, state, forgotten = None, None, None
+    train_peak, state, forgotten, typed = None, None, None, None
     quality: dict[str, float | None] = {}
     if method.trains:
         assert method.lr is not None
@@ -166,6 +166,11 @@ def _measured(
         with watch.phase("evaluate"):
             scores = task.score(task.predict(method.generate, model, forward, watch.progress))
         quality |= scores.quality
+        if noisy:
+            with watch.phase("typos"):
+                mistaken = task.score(noisy.predict(method.generate, model, forward, watch.progress))
+                typed = {"quality": mistaken.quality, "agreement": same(scores.lines, mistaken.lines)}
+                write_lines(folder / TYPOS, mistaken.lines)
         if task.kind == "causal":
             with watch.phase("forgetting"):
                 forgotten, panel = measure_forgetting(settings, folders, model, tokenizer, forward, watch)
@@ -173,6 +178,9 @@ def _measured(
     else:
         scores = Scores(before["quality"], before["signatures"], read_lines(folders.quality / "predictions.jsonl"))
         quality = scores.quality
+        if noisy:
+            typed = before["typos"]
+            write_lines(folder / TYPOS, read_lines(folders.quality / TYPOS))
     evaluate_peak = None if method.untouched else meter.peak()
     write_lines(folder / "predictions.jsonl", scores.lines)
     if settings.keep_model:
@@ -183,6 +191,8 @@ def _measured(
     reasons = null_reasons(device, method, train_peak, speed is not None)
     if task.kind != "causal":
         reasons["forgetting"] = "general text and the panel need a causal model"
+    if not typed:
+        reasons["typos"] = "off; eval.typos=0.05 mistypes a letter in twenty"
     record = Record(
         **known,
         status="ok",
@@ -206,53 +216,20 @@ def _measured(
         test_examples=len(task.test),
         train_tokens=state.tokens if state else 0,
         forgetting=forgotten,
+        typos=Typos(
+            share=settings.eval.typos,
+            seed=settings.eval.typo_seed,
+            base_quality=before["typos"]["quality"],
+            **typed,
+        )
+        if typed
+        else None,
         null_reasons=reasons,
     )
     with watch.phase("track"):
         warnings = tracking.finish(record, scores.lines)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     return record.model_copy(update={"warnings": cautions + warnings})
-
-
-def measure_forgetting(
-    settings: RunSettings, folders: BaseFolders, model: Any, tokenizer: Any, forward: LabelForward, watch: Watch
-) -> tuple[Forgetting, list[dict[str, Any]]]:
-    """General text and the panel beside what the untouched base gave, and a line for each item of the panel."""
-    chosen, kept = settings.forgetting, folders.forgetting / "logits.safetensors"
-    text_before = json.loads((folders.forgetting / "text.json").read_text())
-    batches = forgetting.windows(model, tokenizer, chosen)
-    after = forgetting.text_loss(forward, batches, chosen.compare_tokens, keep=None, base=kept)
-    assert after.divergence is not None
-    before = read_lines(folders.forgetting / "panel.jsonl")
-    lines = forgetting.panel_scores(
-        settings.method.generate, model, tokenizer, chosen.panel, settings.eval, watch.progress
-    )
-    changes = forgetting.changes(before, lines)
-    shares = forgetting.shares(before), forgetting.shares(lines)
-    found = Forgetting(
-        text=forgetting.describe(chosen),
-        tokens=after.tokens,
-        loss_before=text_before["loss"],
-        loss_after=after.loss,
-        compared_tokens=after.divergence.tokens,
-        kl=after.divergence.kl,
-        kl_std=after.divergence.kl_std,
-        kl_quantiles=after.divergence.kl_quantiles,
-        agreement=after.divergence.agreement,
-        panel=Path(chosen.panel).name,
-        panel_items=len(lines),
-        panel_before=shares[0]["all"],
-        panel_after=shares[1]["all"],
-        panel_lost=sum(lost for lost, _ in changes.values()),
-        panel_gained=sum(gained for _, gained in changes.values()),
-        panel_by_task={task: (shares[0][task], shares[1][task]) for task in sorted(changes)},
-        panel_changes={task: changes[task] for task in sorted(changes)},
-    )
-    return found, [
-        {"index": i, "task": old["task"], "before": old["answer"], "after": new["answer"]}
-        | {"right_before": old["right"], "right_after": new["right"]}
-        for i, (old, new) in enumerate(zip(before, lines, strict=True))
-    ]
 
 
 def memory(train: Peak | None, evaluate: Peak | None, meter: Meter) -> Memory:

@@ -73,6 +73,10 @@ FORGETTING = (
     Column("panel_lost", "panel: lost", "count", "items"),
     Column("panel_gained", "panel: gained", "count", "items"),
 )
+TYPOS = (
+    Column("typos_score", "score under typos", "score"),
+    Column("typos_agreement", "same prediction under typos", "share"),
+)
 SECONDS = (Column("total_seconds", "wall time", "seconds", "s"),)
 STATUS = (Column("status", "status", "text"),)
 RANK = (Column("rank", "r", "count"),)
