@@ -1,4 +1,4 @@
-"""The untouched base model's own scores, made once and reused by every run."""
+"""The untouched base model's own scores, made once and reused by every run, and forgetting as measured against them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness import forgetting
 from harness.cache import build_once, cache_folder
 from harness.data.baselines import best_constant, join_slots
-from harness.evaluate import write_lines
+from harness.evaluate import read_lines, write_lines
 from harness.forward import LabelForward
-from harness.lm_eval_tasks import score_tasks
+from harness.lm_eval_tasks import compare, score_tasks
 from harness.methods import answer
 from harness.metrics.bleu import corpus_bleu
 from harness.metrics.classes import accuracy
-from harness.results import hash_of
+from harness.results import TYPOS, Forgetting, LmEvalTask, hash_of
+from harness.robustness import mistyped_task, same
 from harness.task import DTYPES, Base, Task, kind_of
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class BaseFolders:
     """Where the measurements of an untouched base lie, each made once."""
 
     quality: Path
-    """scores.json and predictions.jsonl on the test examples."""
+    """scores.json and predictions.jsonl on the test examples, and with typing errors in them if they are on."""
     forgetting: Path
     """text.json, panel.jsonl, and the logits on general text."""
     lm_eval: Path | None
@@ -68,16 +69,22 @@ def measure_base(settings: RunSettings, base: Base, watch: Watch) -> None:
         scored = {"val_loss": forward.mean_loss(task.validation)} | scores.quality
         baselines = trivial_baselines(settings, task)
         content = {"quality": scored, "signatures": scores.signatures, "baselines": baselines}
-        (folder / "scores.json").write_text(json.dumps(content))
         write_lines(folder / "predictions.jsonl", scores.lines)
+        if noisy := mistyped_task(settings, base, shots=0):
+            typed = task.score(noisy.predict(answer, model, forward, watch.progress))
+            content |= {"typos": {"quality": typed.quality, "agreement": same(scores.lines, typed.lines)}}
+            write_lines(folder / TYPOS, typed.lines)
+        (folder / "scores.json").write_text(json.dumps(content))
 
     def forgotten(folder: Path) -> None:
         if kind_of(settings, model) != "causal":
             return
-        batches = forgetting.windows(tokenizer, settings.forgetting, model.get_input_embeddings().weight.device)
-        loss = forgetting.text_loss(forward, batches, keep=folder / "logits.safetensors", base=None)
-        (folder / "text.json").write_text(json.dumps(vars(loss)))
-        panel = forgetting.panel_scores(answer, model, tokenizer, settings.eval, watch.progress)
+        chosen = settings.forgetting
+        batches = forgetting.windows(model, tokenizer, chosen)
+        kept = folder / "logits.safetensors"
+        loss = forgetting.text_loss(forward, batches, chosen.compare_tokens, keep=kept, base=None)
+        (folder / "text.json").write_text(json.dumps({"loss": loss.loss, "tokens": loss.tokens}))
+        panel = forgetting.panel_scores(answer, model, tokenizer, chosen.panel, settings.eval, watch.progress)
         write_lines(folder / "panel.jsonl", panel)
 
     def lm_eval(folder: Path) -> None:
@@ -92,6 +99,62 @@ def measure_base(settings: RunSettings, base: Base, watch: Watch) -> None:
     if folders.lm_eval and kind_of(settings, model) == "causal":
         with watch.phase("base lm-eval"):
             build_once(folders.lm_eval, lm_eval)
+
+
+def measure_forgetting(
+    settings: RunSettings, folders: BaseFolders, model: Any, tokenizer: Any, forward: LabelForward, watch: Watch
+) -> tuple[Forgetting, list[dict[str, Any]]]:
+    """General text and the panel beside what the untouched base gave, and a line for each item of the panel."""
+    chosen, kept = settings.forgetting, folders.forgetting / "logits.safetensors"
+    text_before = json.loads((folders.forgetting / "text.json").read_text())
+    batches = forgetting.windows(model, tokenizer, chosen)
+    after = forgetting.text_loss(forward, batches, chosen.compare_tokens, keep=None, base=kept)
+    assert after.divergence is not None
+    before = read_lines(folders.forgetting / "panel.jsonl")
+    lines = forgetting.panel_scores(
+        settings.method.generate, model, tokenizer, chosen.panel, settings.eval, watch.progress
+    )
+    changes = forgetting.changes(before, lines)
+    shares = forgetting.shares(before), forgetting.shares(lines)
+    found = Forgetting(
+        text=forgetting.describe(chosen),
+        tokens=after.tokens,
+        loss_before=text_before["loss"],
+        loss_after=after.loss,
+        compared_tokens=after.divergence.tokens,
+        kl=after.divergence.kl,
+        kl_std=after.divergence.kl_std,
+        kl_quantiles=after.divergence.kl_quantiles,
+        agreement=after.divergence.agreement,
+        panel=Path(chosen.panel).name,
+        panel_items=len(lines),
+        panel_before=shares[0]["all"],
+        panel_after=shares[1]["all"],
+        panel_lost=sum(lost for lost, _ in changes.values()),
+        panel_gained=sum(gained for _, gained in changes.values()),
+        panel_by_task={task: (shares[0][task], shares[1][task]) for task in sorted(changes)},
+        panel_changes={task: changes[task] for task in sorted(changes)},
+    )
+    return found, [
+        {"index": i, "task": old["task"], "before": old["answer"], "after": new["answer"]}
+        | {"right_before": old["right"], "right_after": new["right"]}
+        for i, (old, new) in enumerate(zip(before, lines, strict=True))
+    ]
+
+
+def measure_lm_eval(
+    settings: RunSettings, before: Path, folder: Path, model: Any, tokenizer: Any
+) -> dict[str, LmEvalTask]:
+    """The tasks of lm-evaluation-harness, beside what the untouched base gave (in the folder `before`)."""
+    results_before = json.loads((before / "results.json").read_text())
+    lines_before = read_lines(before / "samples.jsonl")
+    if settings.method.untouched:
+        results, lines = results_before, list(lines_before)
+    else:
+        batch_size = settings.eval.batch_size
+        results, lines = score_tasks(settings.method.generate, model, tokenizer, settings.lm_eval, batch_size)
+    write_lines(folder / "lm_eval.jsonl", lines)
+    return compare(results_before, results, lines_before, lines)
 
 
 def trivial_baselines(settings: RunSettings, task: Task) -> dict[str, float]:

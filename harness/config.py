@@ -17,6 +17,7 @@ from pydantic import Field, InstanceOf, ValidationError
 
 from harness import data
 from harness.data import Source
+from harness.data.panel import load_panel
 from harness.environment import fingerprint, gpu_name, resolve_device, resolve_dtype
 from harness.errors import UserError, first_line, nearest, nearest_key
 from harness.lm_eval_tasks import LmEvalSettings, key_of
@@ -65,6 +66,8 @@ class Eval(Settings):
     beams: Positive
     length_penalty: float
     no_repeat_ngram: Annotated[int, Field(ge=0)]
+    typos: Annotated[float, Field(ge=0, le=1)]
+    typo_seed: Annotated[int, Field(ge=0)]
     score: Literal["last", "best"]
 
 
@@ -72,8 +75,12 @@ class ForgettingSettings(Settings):
     """What is measured of text and tasks that training does not touch."""
 
     text: str
-    max_tokens: Positive
+    documents: Literal["one", "wikitext"]
+    max_tokens: Positive | None
     window: Annotated[int, Field(ge=2)]
+    stride: Positive
+    compare_tokens: Positive
+    panel: str
 
 
 class Tracker(Settings):
@@ -104,6 +111,7 @@ class RunSettings(Settings):
     device: Literal["auto", "cpu", "cuda"]
     threads: Positive | None
     results: str
+    keep_model: bool
 
     @property
     def roles(self) -> list[str]:
@@ -130,15 +138,18 @@ class RunSettings(Settings):
         del outcome["method"]["facts"]
         for name in ("checkpoint_every", "time_limit"):
             del outcome["train"][name]
+        if self.keep_model:
+            outcome["keep_model"] = True  # the model is something that a finished run has to have
         if self.targets.modules is not None:
             outcome["modules"] = self.targets.modules
         if not self.method.trains:
             # Nothing of training reaches the untouched base but the validation examples and their longest length.
             outcome["train"] = {n: outcome["train"][n] for n in ("batch_size", "validation_examples", "max_length")}
-        if self.forgetting.text != "embedded":
-            outcome["forgetting"]["text"] = _text_hash(self.forgetting.text)
         if self.lm_eval.tasks:
             outcome["lm_eval"] = key_of(self.lm_eval)
+        for name in ("text", "panel"):
+            if (path := outcome["forgetting"][name]) != "embedded":
+                outcome["forgetting"][name] = _text_hash(path)
         return {
             "settings": outcome
             | {"roles": self.roles, "dtype": self.precision, "seed": None if self.method.untouched else self.seed},
@@ -251,10 +262,27 @@ def contradictions(settings: RunSettings) -> list[str]:
         ]
     if settings.device == "cuda" and gpu_name() is None:
         problems.append("device=cuda: no CUDA device is visible, or torch is a CPU build; use device=cpu")
-    if settings.forgetting.text != "embedded" and not Path(settings.forgetting.text).is_file():
+    if settings.keep_model and not (method.facts.merges or method.trains_base):
+        problems.append(f"keep_model: {method.name} cannot be merged into the model; use method=lora or method=full")
+    if settings.keep_model and quantization.kind != "none":
+        problems.append("keep_model: a model is kept with plain weights; use quantization=none")
+    return problems + forgetting_problems(settings.forgetting)
+
+
+def forgetting_problems(forgetting: ForgettingSettings) -> list[str]:
+    """What cannot be measured of forgetting, each with its remedy."""
+    problems = []
+    if forgetting.text != "embedded" and not Path(forgetting.text).is_file():
+        problems.append(f"forgetting.text={forgetting.text}: no such file; use embedded, or a text file's path")
+    if forgetting.stride > forgetting.window:
         problems.append(
-            f"forgetting.text={settings.forgetting.text}: no such file; use embedded, or a text file's path"
+            f"forgetting.stride={forgetting.stride}: must be at most forgetting.window={forgetting.window}, "
+            "since the tokens between two windows would not be scored"
         )
+    try:
+        load_panel(forgetting.panel)
+    except UserError as error:
+        problems += error.problems
     return problems
 
 
@@ -284,13 +312,18 @@ def _text_hash(path: str) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def compose_settings(overrides: list[str]) -> RunSettings:
-    """The typed settings that overrides on the command line give. Raises UserError."""
+def composed(overrides: list[str]) -> DictConfig:
+    """The configuration that overrides on the command line give. Raises UserError."""
     try:
         with initialize_config_dir(str(CONF), version_base=None):
-            return settings_from(compose("config", overrides))
+            return compose("config", overrides)
     except HydraException as error:
         raise explain(error, overrides) from None
+
+
+def compose_settings(overrides: list[str]) -> RunSettings:
+    """The typed settings that overrides on the command line give. Raises UserError."""
+    return settings_from(composed(overrides))
 
 
 def saved_settings(path: Path) -> RunSettings:

@@ -12,10 +12,11 @@ import torch
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from harness.data.batching import Batch, Encoded, collate
-from harness.data.panel import PanelItem, correct, general_text, load_panel
+from harness.data.panel import EMBEDDED, PanelItem, articles, correct, general_text, load_panel
 from harness.errors import UserError
 from harness.evaluate import Answer, generate
 from harness.forward import LabelForward
+from harness.task import context_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -24,6 +25,23 @@ if TYPE_CHECKING:
 
 PANEL_TOKENS = 16
 """Tokens that an answer of the panel may have."""
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Quantiles of the tokens' divergences that a record holds."""
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """A model beside the base, over the first tokens of general text."""
+
+    tokens: int
+    kl: float
+    """Mean over tokens of KL(base || model) in nats."""
+    kl_std: float
+    """Standard deviation of the tokens' divergences, in nats (divided by their number)."""
+    kl_quantiles: dict[str, float]
+    """By percentage, such as `95%`: quantile of the tokens' divergences, in nats."""
+    agreement: float
+    """Share of tokens for which both models hold the same next token for the most likely, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -31,64 +49,112 @@ class TextLoss:
     """General text under a model."""
 
     loss: float
-    """Mean negative log-likelihood per token, in nats."""
+    """Mean negative log-likelihood per token, in nats; its exponential is the perplexity."""
     tokens: int
-    kl: float | None
-    """Mean over tokens of KL(base || model) in nats; None for the base itself."""
+    """Scored tokens."""
+    divergence: Divergence | None
+    """None for the base itself."""
 
 
-def windows(tokenizer: PreTrainedTokenizerBase, settings: ForgettingSettings, device: Any) -> list[Batch]:
-    """The general text cut into windows that do not overlap; in each, every token but the first is scored."""
-    if settings.text == "embedded":
+def spans(length: int, window: int, stride: int) -> list[tuple[int, int, int]]:
+    """Windows over a document of `length` tokens: begin, first scored token, end.
+
+    Each token is scored once, with at least `window - stride` tokens before it, or all there are. One with none is not
+    scored: the document's first, and where `stride` is `window`, that of each window.
+    """
+    found, done = [], 0
+    for begin in range(0, length, stride):
+        end = min(begin + window, length)
+        first = max(done, begin + 1)
+        if first < end:
+            found.append((begin, first, end))
+        done = end
+        if end == length:
+            break
+    return found
+
+
+def windows(model: Any, tokenizer: PreTrainedTokenizerBase, settings: ForgettingSettings) -> list[Batch]:
+    """The general text, cut into windows for this model. Raises UserError."""
+    if settings.window > (context := context_of(model.config)):
+        raise UserError(f"forgetting.window={settings.window}: the model reads {context} tokens at most; lower it")
+    if settings.text == EMBEDDED:
         text = general_text()
     else:
         try:
             text = Path(settings.text).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"forgetting.text={settings.text}: cannot be read as UTF-8 text ({error})") from None
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"][: settings.max_tokens]
-    size = settings.window
-    found = [
-        collate([Encoded(tuple(ids[i : i + size]), 1)], int(tokenizer.pad_token_id or 0)).to(device)
-        for i in range(0, len(ids) - size + 1, size)
-    ]
+    left = settings.max_tokens
+    device, pad = model.get_input_embeddings().weight.device, int(tokenizer.pad_token_id or 0)
+    found = []
+    for document in articles(text) if settings.documents == "wikitext" else [text]:
+        ids = tokenizer(document, add_special_tokens=False, verbose=False)["input_ids"][:left]
+        left = None if left is None else left - len(ids)
+        for begin, first, end in spans(len(ids), settings.window, settings.stride):
+            found.append(collate([Encoded(tuple(ids[begin:end]), first - begin)], pad).to(device))
+        if left == 0:
+            break
     if not found:
-        raise UserError(f"forgetting.text={settings.text}: {len(ids)} tokens do not fill a window of {size}")
+        raise UserError(f"forgetting.text={settings.text}: has fewer than two tokens; name a text to measure on")
     return found
 
 
 def describe(settings: ForgettingSettings) -> str:
     """Name of the general text and how it is cut."""
-    name = "embedded text" if settings.text == "embedded" else Path(settings.text).name
-    return f"{name}, first {settings.max_tokens} tokens in windows of {settings.window}"
+    name = "embedded text" if settings.text == EMBEDDED else Path(settings.text).name
+    first = "all tokens" if settings.max_tokens is None else f"first {settings.max_tokens} tokens"
+    apart = " an article" if settings.documents == "wikitext" else ""
+    return f"{name}, {first} in windows of {settings.window}, stride {settings.stride}{apart}"
 
 
 @torch.no_grad()
-def text_loss(forward: LabelForward, batches: Sequence[Batch], keep: Path | None, base: Path | None) -> TextLoss:
-    """Loss on general text. `keep`: write the logits there; `base`: the base's logits, to compare with.
+def text_loss(
+    forward: LabelForward, batches: Sequence[Batch], compared: int, keep: Path | None, base: Path | None
+) -> TextLoss:
+    """Loss on general text, and over the first `compared` tokens the divergence from the base.
 
-    The base's logits are kept in the dtype they are computed in, so nothing is lost.
+    `keep`: write the logits of those tokens there; `base`: the base's, to compare with. They are kept in the dtype they
+    are computed in, so nothing is lost.
     """
     from safetensors import safe_open
     from safetensors.torch import save_file
 
     forward.model.eval()
-    total = distance = 0.0
+    total, left = 0.0, compared
     kept: dict[str, torch.Tensor] = {}
+    distances: list[torch.Tensor] = []
+    agreed = 0
     file: Any = safe_open(str(base), framework="pt") if base else None
     for index, batch in enumerate(batches):
         logits = forward.logits(batch)
         total += cross_entropy(logits.float(), batch.targets, reduction="sum").item()
-        if keep:
+        logits = logits[:left]
+        left -= len(logits)
+        if keep and len(logits):
             kept[str(index)] = logits.cpu().contiguous()
-        if file:
-            expected = log_softmax(file.get_tensor(str(index)).to(logits.device).float(), dim=-1)
-            got = log_softmax(logits.float(), dim=-1)
-            distance += kl_div(got, expected, reduction="sum", log_target=True).item()
+        if file and len(logits):
+            before = file.get_tensor(str(index))[: len(logits)].to(logits.device)
+            expected, got = log_softmax(before.float(), dim=-1), log_softmax(logits.float(), dim=-1)
+            distances.append(kl_div(got, expected, reduction="none", log_target=True).sum(-1).cpu())
+            agreed += int((before.argmax(-1) == logits.argmax(-1)).sum())
     if keep:
         save_file(kept, keep)
     tokens = sum(len(batch.targets) for batch in batches)
-    return TextLoss(total / tokens, tokens, distance / tokens if base else None)
+    return TextLoss(total / tokens, tokens, divergence(torch.cat(distances), agreed) if distances else None)
+
+
+def divergence(distances: torch.Tensor, agreed: int) -> Divergence:
+    """Summary of the tokens' divergences [tokens]; `agreed` of them have the same most likely next token."""
+    values = distances.double()
+    quantiles = torch.quantile(values, torch.tensor(QUANTILES, dtype=torch.float64)).tolist()
+    return Divergence(
+        tokens=len(values),
+        kl=values.mean().item(),
+        kl_std=values.std(correction=0).item(),
+        kl_quantiles={f"{100 * share:g}%": value for share, value in zip(QUANTILES, quantiles, strict=True)},
+        agreement=agreed / len(values),
+    )
 
 
 def panel_prompt(tokenizer: PreTrainedTokenizerBase, item: PanelItem) -> list[int]:
@@ -104,12 +170,23 @@ def panel_prompt(tokenizer: PreTrainedTokenizerBase, item: PanelItem) -> list[in
 
 
 def panel_scores(
-    answer: Answer, model: Any, tokenizer: PreTrainedTokenizerBase, settings: Eval, progress: Callable[[int], None]
+    answer: Answer,
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    panel: str,
+    settings: Eval,
+    progress: Callable[[int], None],
 ) -> list[dict[str, Any]]:
-    """For each item of the panel: task, answer, and whether it is right."""
-    items = load_panel()
+    """For each item of the panel: task, answer, and whether it is right. Raises UserError."""
+    items = load_panel(panel)
+    prompts = [panel_prompt(tokenizer, item) for item in items]
+    longest, room = max(map(len, prompts)), context_of(model.config) - PANEL_TOKENS
+    if longest > room:
+        raise UserError(
+            f"forgetting.panel={panel}: a prompt has {longest} tokens and the model room for {room}; cut it"
+        )
     short = settings.model_copy(update={"max_new_tokens": PANEL_TOKENS, "beams": 1, "no_repeat_ngram": 0})
-    answers = generate(answer, model, tokenizer, [panel_prompt(tokenizer, item) for item in items], short, progress)
+    answers = generate(answer, model, tokenizer, prompts, short, progress)
     return [
         {"task": item.task, "answer": answer, "right": correct(item, answer)}
         for item, answer in zip(items, answers, strict=True)
@@ -122,3 +199,12 @@ def shares(lines: Sequence[dict[str, Any]]) -> dict[str, float]:
         task: fmean(line["right"] for line in lines if line["task"] == task) for task in {x["task"] for x in lines}
     }
     return tasks | {"all": fmean(line["right"] for line in lines)}
+
+
+def changes(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -> dict[str, tuple[int, int]]:
+    """Items lost (right before, wrong after) and gained (wrong before, right after), by task."""
+    found = {line["task"]: (0, 0) for line in before}
+    for old, new in zip(before, after, strict=True):
+        lost, gained = found[old["task"]]
+        found[old["task"]] = (lost + (old["right"] and not new["right"]), gained + (new["right"] and not old["right"]))
+    return found

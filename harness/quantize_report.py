@@ -134,8 +134,8 @@ def measure_one(settings: RunSettings, plain: dict[str, Any] | None) -> tuple[Fo
             error += difference.square().sum().item()
             largest = max(largest, difference.abs().max().item())
     forward = LabelForward(model, DTYPES[settings.precision])
-    windows = forgetting.windows(tokenizer, settings.forgetting, model.get_input_embeddings().weight.device)
-    loss = forgetting.text_loss(forward, windows, keep=None, base=None).loss
+    windows = forgetting.windows(model, tokenizer, settings.forgetting)
+    loss = forgetting.text_loss(forward, windows, compared=0, keep=None, base=None).loss
     name = settings.quantization.label() or settings.precision
     bits = [8 * stored / count, 8 * scales / count]
     rms = (error / squares) ** 0.5

@@ -5,17 +5,22 @@ A results folder holds
     runs/<run id>/record.json        the record, written whole or not at all
     runs/<run id>/config.json        the configuration that it ran with, for what is done with it later
     runs/<run id>/predictions.jsonl  one line an example: index, prediction, bleu (statistics), ...
+    runs/<run id>/typos.jsonl        the same with typing errors in the inputs, where `eval.typos` says so
+    runs/<run id>/panel.jsonl        one line an item of the panel: answers before and after, and whether they are right
     runs/<run id>/curve.jsonl        one line a logged step
     runs/<run id>/lm_eval.jsonl      one line an example of lm-evaluation-harness, where its tasks are named
     runs/<run id>/adapter/           the trained adapter
+    runs/<run id>/model/             the trained model, its adapter merged, where `keep_model` says so
     runs/<run id>/log.txt            what the run's process printed
     sweeps/<name>.json               the runs that make up a sweep, in its order
+    sequences/<name>.json            what `python -m harness.sequence` found
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,6 +32,12 @@ from harness.errors import UserError
 
 SCHEMA = 1
 """Version of the record's layout; a reader refuses a newer one."""
+
+MODEL = "model"
+"""Name of the folder in which a run keeps its trained model."""
+
+TYPOS = "typos.jsonl"
+"""Name of the file of predictions under typing errors."""
 
 Status = Literal["ok", "oom", "diverged", "error", "interrupted", "timeout", "skipped"]
 
@@ -89,13 +100,64 @@ class Forgetting(_Section):
     loss_before: float
     """Mean negative log-likelihood per token of the general text under the base, in nats."""
     loss_after: float
+    compared_tokens: int | None = None
+    """The first tokens of general text, over which `kl` and `agreement` are taken; null: all (earlier versions)."""
     kl: float
     """Mean over tokens of KL(base || tuned), in nats."""
+    kl_std: float | None = None
+    """Standard deviation of the tokens' divergences, in nats; this and `kl_quantiles` are null in earlier versions."""
+    kl_quantiles: dict[str, float] | None = None
+    """By percentage, such as `95%`: quantile of the tokens' divergences, in nats."""
+    agreement: float | None = None
+    """Share of tokens whose most likely next token is the same for base and tuned model, 0 to 1; null as `kl_std`."""
+    panel: str = "embedded"
+    """`embedded`, or the name of the panel's file."""
+    panel_items: int | None = None
+    """Instructions of the panel; this, what was lost and gained are null in earlier versions."""
     panel_before: float
     """Share of the small instructions that the base answers right, 0 to 1."""
     panel_after: float
+    panel_lost: int | None = None
+    """Instructions that the base answers right and the tuned model does not."""
+    panel_gained: int | None = None
+    """Instructions that the tuned model answers right and the base does not."""
     panel_by_task: dict[str, tuple[float, float]]
     """Per task of the panel: before, after."""
+    panel_changes: dict[str, tuple[int, int]] | None = None
+    """Per task of the panel: instructions lost, gained."""
+
+    @property
+    def perplexity_before(self) -> float:
+        """Exponential of the loss on general text under the base; infinite where it is no longer a number."""
+        return perplexity(self.loss_before)
+
+    @property
+    def perplexity_after(self) -> float:
+        """The same after training."""
+        return perplexity(self.loss_after)
+
+
+class Typos(_Section):
+    """Scores with typing errors in the test inputs."""
+
+    share: float
+    """Of the letters that are mistyped, 0 to 1."""
+    seed: int
+    """Of the errors."""
+    quality: dict[str, float | None]
+    """The scores of the record's `quality` on the mistyped inputs, validation loss aside."""
+    base_quality: dict[str, float | None]
+    """The same of the untouched base."""
+    agreement: float
+    """Share of test examples whose prediction stays the same, 0 to 1."""
+
+
+def perplexity(loss: float) -> float:
+    """Of a mean negative log-likelihood per token in nats."""
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf
 
 
 class LmEvalTask(_Section):
@@ -159,6 +221,7 @@ class Record(_Section):
     forgetting: Forgetting | None = None
     lm_eval: dict[str, LmEvalTask] | None = None
     """By task of `lm_eval.tasks`."""
+    typos: Typos | None = None
     null_reasons: dict[str, str] = {}
     """By field: why it is null."""
     warnings: list[str] = []

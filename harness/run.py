@@ -14,19 +14,19 @@ from typing import Any
 
 import torch
 
-from harness import forgetting
-from harness.base import BaseFolders
+from harness.base import BaseFolders, measure_forgetting, measure_lm_eval
 from harness.config import RunSettings
 from harness.environment import resolve_device
 from harness.errors import UserError
 from harness.evaluate import Scores, read_lines, write_lines
 from harness.forward import LabelForward
-from harness.lm_eval_tasks import compare, score_tasks
 from harness.measure import parameters
 from harness.measure.memory import Meter, Peak
 from harness.measure.throughput import throughput
 from harness.methods import Kind, Method
-from harness.results import Forgetting, LmEvalTask, Memory, Parameters, Record, run_folder
+from harness.models import save_pretrained
+from harness.results import MODEL, TYPOS, Memory, Parameters, Record, Typos, run_folder
+from harness.robustness import mistyped_task, same
 from harness.task import DTYPES, Base, Task
 from harness.tracking import Tracking
 from harness.train import WARM_UP, RunEnded, Trainer, to_deployed_precision, to_master_precision
@@ -114,7 +114,7 @@ def _measured(
     with watch.phase("prepare"):
         folders = BaseFolders.of(settings)
         before = json.loads((folders.quality / "scores.json").read_text())
-        task = Task(settings, base)
+        task, noisy = Task(settings, base), mistyped_task(settings, base)
         base_parameters = parameters.total(model)
         site = task.site()
         cautions = method.warnings(model, site)
@@ -126,7 +126,7 @@ def _measured(
         added = parameters.total(model) - base_parameters
         forward = LabelForward(model, DTYPES[settings.precision])
 
-    train_peak, state, forgotten = None, None, None
+    train_peak, state, forgotten, typed = None, None, None, None
     quality: dict[str, float | None] = {}
     if method.trains:
         assert method.lr is not None
@@ -166,18 +166,30 @@ def _measured(
         with watch.phase("evaluate"):
             scores = task.score(task.predict(method.generate, model, forward, watch.progress))
         quality |= scores.quality
+        if noisy:
+            with watch.phase("typos"):
+                mistaken = task.score(noisy.predict(method.generate, model, forward, watch.progress))
+                typed = {"quality": mistaken.quality, "agreement": same(scores.lines, mistaken.lines)}
+                write_lines(folder / TYPOS, mistaken.lines)
         if task.kind == "causal":
             with watch.phase("forgetting"):
-                forgotten = measure_forgetting(settings, folders, model, tokenizer, forward, watch)
+                forgotten, panel = measure_forgetting(settings, folders, model, tokenizer, forward, watch)
+                write_lines(folder / "panel.jsonl", panel)
     else:
         scores = Scores(before["quality"], before["signatures"], read_lines(folders.quality / "predictions.jsonl"))
         quality = scores.quality
+        if noisy:
+            typed = before["typos"]
+            write_lines(folder / TYPOS, read_lines(folders.quality / TYPOS))
     evaluate_peak = None if method.untouched else meter.peak()
     write_lines(folder / "predictions.jsonl", scores.lines)
     tasks = None
     if folders.lm_eval and task.kind == "causal":
         with watch.phase("lm-eval"):
             tasks = measure_lm_eval(settings, folders.lm_eval, folder, model, tokenizer)
+    if settings.keep_model:
+        with watch.phase("save"):
+            save_pretrained(method.merge(model) if method.facts.merges else model, tokenizer, folder / MODEL)
 
     speed = throughput(state.curve, WARM_UP) if state else None
     reasons = null_reasons(device, method, train_peak, speed is not None)
@@ -186,6 +198,8 @@ def _measured(
         reasons["lm_eval"] = "its tasks need a causal model"
     elif not settings.lm_eval.tasks:
         reasons["lm_eval"] = "lm_eval.tasks names none"
+    if not typed:
+        reasons["typos"] = "off; eval.typos=0.05 mistypes a letter in twenty"
     record = Record(
         **known,
         status="ok",
@@ -210,51 +224,20 @@ def _measured(
         train_tokens=state.tokens if state else 0,
         forgetting=forgotten,
         lm_eval=tasks,
+        typos=Typos(
+            share=settings.eval.typos,
+            seed=settings.eval.typo_seed,
+            base_quality=before["typos"]["quality"],
+            **typed,
+        )
+        if typed
+        else None,
         null_reasons=reasons,
     )
     with watch.phase("track"):
         warnings = tracking.finish(record, scores.lines)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     return record.model_copy(update={"warnings": cautions + warnings})
-
-
-def measure_forgetting(
-    settings: RunSettings, folders: BaseFolders, model: Any, tokenizer: Any, forward: LabelForward, watch: Watch
-) -> Forgetting:
-    """General text and the panel of small instructions, beside what the untouched base gave."""
-    text_before = json.loads((folders.forgetting / "text.json").read_text())
-    panel_before = forgetting.shares(read_lines(folders.forgetting / "panel.jsonl"))
-    batches = forgetting.windows(tokenizer, settings.forgetting, model.get_input_embeddings().weight.device)
-    logits = folders.forgetting / "logits.safetensors"
-    after = forgetting.text_loss(forward, batches, keep=None, base=logits)
-    lines = forgetting.panel_scores(settings.method.generate, model, tokenizer, settings.eval, watch.progress)
-    panel = forgetting.shares(lines)
-    assert after.kl is not None
-    return Forgetting(
-        text=forgetting.describe(settings.forgetting),
-        tokens=after.tokens,
-        loss_before=text_before["loss"],
-        loss_after=after.loss,
-        kl=after.kl,
-        panel_before=panel_before["all"],
-        panel_after=panel["all"],
-        panel_by_task={task: (panel_before[task], panel[task]) for task in sorted(panel) if task != "all"},
-    )
-
-
-def measure_lm_eval(
-    settings: RunSettings, before: Path, folder: Path, model: Any, tokenizer: Any
-) -> dict[str, LmEvalTask]:
-    """The tasks of lm-evaluation-harness, beside what the untouched base gave (in the folder `before`)."""
-    results_before = json.loads((before / "results.json").read_text())
-    lines_before = read_lines(before / "samples.jsonl")
-    if settings.method.untouched:
-        results, lines = results_before, list(lines_before)
-    else:
-        batch_size = settings.eval.batch_size
-        results, lines = score_tasks(settings.method.generate, model, tokenizer, settings.lm_eval, batch_size)
-    write_lines(folder / "lm_eval.jsonl", lines)
-    return compare(results_before, results, lines_before, lines)
 
 
 def memory(train: Peak | None, evaluate: Peak | None, meter: Meter) -> Memory:

@@ -13,6 +13,7 @@ from harness.results import write_atomically
 from reports.compare import compare
 from reports.read import Sweep, load_sweep, sweep_names
 from reports.render import render
+from reports.seeds import seeds_table
 from reports.storage import storage_table
 from reports.tables import sweeps_table, tables_of
 
@@ -49,9 +50,10 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--table",
-        choices=("methods", "rank", "storage", "auto"),
+        choices=("methods", "rank", "storage", "seeds", "auto"),
         default="auto",
-        help="auto (default): methods, and rank where three rows differ only in rank; storage: bytes of many tasks",
+        help="auto (default): methods, and rank where three rows differ only in rank; storage: bytes of many tasks; "
+        "seeds: spread and agreement of rows that differ only in the seed",
     )
     made.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
     return made
@@ -89,6 +91,8 @@ def report(results: Path, names: Sequence[str], form: str, which: str) -> str:
         raise UserError(*empty)
     if which == "storage":
         return render([storage_table(sweep) for sweep in sweeps], form)
+    if which == "seeds":
+        return render([seeds_table(sweep) for sweep in sweeps], form)
     return render([table for sweep in sweeps for table in tables_of(sweep, compare(sweep), which)], form)
 
 

@@ -18,6 +18,7 @@ Kind = Literal[
     "speed",
     "loss",
     "loss_change",
+    "share",
     "score",
     "points",
     "seconds",
@@ -67,7 +68,14 @@ VERDICT = (Column("verdict", "verdict", "text"),)
 FORGETTING = (
     Column("general_text_loss_change_nats_per_token", "general text: change of loss", "loss_change", "nats/token"),
     Column("general_text_kl_nats_per_token", "KL from base", "loss", "nats/token"),
+    Column("general_text_agreement", "next-token agreement", "share"),
     Column("panel_share_change", "panel: change of share right", "loss_change"),
+    Column("panel_lost", "panel: lost", "count", "items"),
+    Column("panel_gained", "panel: gained", "count", "items"),
+)
+TYPOS = (
+    Column("typos_score", "score under typos", "score"),
+    Column("typos_agreement", "same prediction under typos", "share"),
 )
 SECONDS = (Column("total_seconds", "wall time", "seconds", "s"),)
 STATUS = (Column("status", "status", "text"),)
@@ -109,6 +117,7 @@ def written(kind: Kind, values: pd.Series[float]) -> tuple[str, list[str]]:
         "speed": ",.0f" if largest >= 100 else ".1f",
         "loss": ".3f",
         "loss_change": "+.3f",
+        "share": ".3f",
         # Scores are stored in each metric's usual unit, 0 to 100 or 0 to 1.
         "score": ".2f" if largest > 1.5 else ".3f",
         "points": "+.2f",

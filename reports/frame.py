@@ -40,9 +40,18 @@ FIELDS = {
     "train_samples_per_second": "throughput.samples_per_second",
     "general_text_loss_before_nats_per_token": "forgetting.loss_before",
     "general_text_loss_after_nats_per_token": "forgetting.loss_after",
+    "general_text_perplexity_before": "forgetting.perplexity_before",
+    "general_text_perplexity_after": "forgetting.perplexity_after",
     "general_text_kl_nats_per_token": "forgetting.kl",
+    "general_text_kl_std_nats_per_token": "forgetting.kl_std",
+    "general_text_agreement": "forgetting.agreement",
     "panel_share_before": "forgetting.panel_before",
     "panel_share_after": "forgetting.panel_after",
+    "panel_items": "forgetting.panel_items",
+    "panel_lost": "forgetting.panel_lost",
+    "panel_gained": "forgetting.panel_gained",
+    "typos_share": "typos.share",
+    "typos_agreement": "typos.agreement",
     "total_seconds": "seconds.total",
 }
 """Column -> the field of the record that it is read from."""
@@ -51,6 +60,7 @@ DERIVED = {
     "trainable_percent_of_total": "parameters.trainable",
     "general_text_loss_change_nats_per_token": "forgetting.loss_after",
     "panel_share_change": "forgetting.panel_after",
+    "typos_score": "typos",
 }
 """Column -> a field of the record whose absence explains that of the column."""
 
@@ -119,6 +129,8 @@ def _row(sweep: Sweep, run: Run, fields: dict[str, str], verdict: Verdict) -> di
     text, panel = "general_text_loss_{}_nats_per_token", "panel_share_{}"
     row[text.format("change")] = _difference(row[text.format("after")], row[text.format("before")])
     row[panel.format("change")] = _difference(row[panel.format("after")], row[panel.format("before")])
+    scores = record.typos.quality if record and record.typos else {}
+    row["typos_score"] = next((finite(scores[name]) for name in ("accuracy", "bleu") if name in scores), None)
     row["bleu_change"] = verdict.change
     row["bleu_change_low"] = verdict.interval.low if verdict.interval else None
     row["bleu_change_high"] = verdict.interval.high if verdict.interval else None

@@ -144,3 +144,17 @@ def bleu_statistics(run: Run) -> tuple[tuple[int, ...], NDArray[np.int64]]:
     if not lines or table.shape != (len(lines), BLEU_WIDTH) or table.dtype.kind not in "iu" or table.min() < 0:
         raise UnusablePredictions(f"predictions.jsonl does not hold {BLEU_WIDTH} counts for each example")
     return indices, table.astype(np.int64)
+
+
+def predictions(run: Run) -> dict[int, str]:
+    """By index, ascending, what a run said of each test example. Raises UnusablePredictions."""
+    path = run.folder / "predictions.jsonl"
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return dict(sorted((int(line["index"]), str(line["prediction"])) for line in lines))
+    except FileNotFoundError:
+        raise UnusablePredictions("there is no predictions.jsonl beside the record") from None
+    except KeyError as error:
+        raise UnusablePredictions(f"predictions.jsonl has a line without {error}") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise UnusablePredictions(f"predictions.jsonl is not readable ({' '.join(str(error).split())})") from None

@@ -74,6 +74,8 @@ def check(result: subprocess.CompletedProcess[str], count: int = 1) -> list[str]
         (["model=path", "model.path=/nothing/here"], "/nothing/here", "save_pretrained"),
         (["data.size=1"], "data.size", "30"),
         (["forgetting.text=/nothing/here"], "/nothing/here", "embedded"),
+        (["forgetting.panel=/nothing/here"], "/nothing/here", "embedded"),
+        (["forgetting.window=64", "forgetting.stride=65"], "forgetting.stride=65", "forgetting.window=64"),
         (["eval.score=best", "train.validate_every=null"], "eval.score=best", "train.validate_every"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

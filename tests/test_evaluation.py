@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from test_training import never, quiet, trainer
@@ -84,28 +85,35 @@ def test_greedy_text_is_the_argmax_of_the_plain_forward_pass(trained: Adapted) -
 @pytest.mark.parametrize("trained", ["zero_shot", "full", "lora", "prefix_tuning"], indirect=True)
 def test_forgetting_is_nothing_for_the_base_and_something_after(trained: Adapted, tmp_path: Path) -> None:
     base = adapted(["method=zero_shot", "model.context=4096"])
-    batches = windows(base.tokenizer, base.settings.forgetting, "cpu")
+    batches = windows(base.model, base.tokenizer, base.settings.forgetting)
     kept = tmp_path / "logits.safetensors"
-    before = text_loss(base.forward, batches, keep=kept, base=None)
-    after = text_loss(trained.forward, batches, keep=None, base=kept)
+    before = text_loss(base.forward, batches, 10**6, keep=kept, base=None)
+    after = text_loss(trained.forward, batches, 10**6, keep=None, base=kept)
     # The witness for the loss: transformers' own mean over each window.
     with torch.no_grad():
         own = [base.model(input_ids=b.ids, labels=b.ids).loss.item() for b in batches]
     assert before.loss == pytest.approx(sum(own) / len(own), abs=1e-5)
     assert before.tokens == sum(b.ids.shape[1] - 1 for b in batches)
-    assert after.kl is not None
+    assert after.divergence is not None
+    assert after.divergence.tokens == before.tokens
     if trained.settings.method.name == "zero_shot":
-        assert after.kl == pytest.approx(0, abs=1e-6)
+        assert after.divergence.kl == pytest.approx(0, abs=1e-6)
+        assert after.divergence.agreement == 1
         assert after.loss == pytest.approx(before.loss, abs=1e-6)
     else:
-        assert after.kl > 1e-5
+        assert after.divergence.kl > 1e-5
         # The witness for the divergence: torch's distributions, on the first window.
         with torch.no_grad():
             p, q = base.forward.logits(batches[0]), trained.forward.logits(batches[0])
         categorical = torch.distributions.Categorical
-        one = torch.distributions.kl_divergence(categorical(logits=p), categorical(logits=q)).mean().item()
-        first = text_loss(trained.forward, batches[:1], keep=None, base=kept).kl
-        assert first == pytest.approx(one, rel=1e-4)
+        each = torch.distributions.kl_divergence(categorical(logits=p), categorical(logits=q))
+        for compared in (len(p), 50):
+            first = text_loss(trained.forward, batches[:1], compared, keep=None, base=kept).divergence
+            assert first is not None
+            assert first.tokens == compared
+            assert first.kl == pytest.approx(each[:compared].mean().item(), rel=1e-4)
+            assert first.kl_std == pytest.approx(float(np.std(each[:compared].numpy())), rel=1e-3)
+            assert first.agreement == (p.argmax(-1) == q.argmax(-1))[:compared].double().mean().item()
 
 
 def test_score_of_perfect_and_empty_answers() -> None:

@@ -342,7 +342,8 @@ def cells(text: str, row: str) -> dict[str, str]:
 
 def test_cells_have_the_units_of_their_headings(tmp_path: Path) -> None:
     before_after = {"loss_before": 3.0, "loss_after": 3.25, "kl": 0.0625, "panel_before": 0.5, "panel_after": 0.25}
-    forgotten = Forgetting(text="wiki", tokens=100, panel_by_task={}, **before_after)
+    changed = {"panel_items": 32, "panel_lost": 10, "panel_gained": 2, "agreement": 0.875}
+    forgotten = Forgetting(text="wiki", tokens=100, panel_by_task={}, **before_after, **changed)
     add_base(tmp_path)
     add(tmp_path, "lora", spoiled(0.1, seed=6), forgetting=forgotten)
     sweep(tmp_path, "zero_shot", "lora")
@@ -357,7 +358,10 @@ def test_cells_have_the_units_of_their_headings(tmp_path: Path) -> None:
     assert row["ROUGE-L"] == "55.55" or row["ROUGE-L"] == "55.56"
     assert row["general text: change of loss [nats/token]"] == "+0.250"
     assert row["KL from base [nats/token]"] == "0.062"
+    assert row["next-token agreement"] == "0.875"
     assert row["panel: change of share right"] == "\N{MINUS SIGN}0.250"
+    assert row["panel: lost [items]"] == "10"
+    assert row["panel: gained [items]"] == "2"
     assert row["wall time [s]"] == "61.5"
 
 

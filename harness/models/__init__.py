@@ -82,6 +82,18 @@ def load_pretrained(
     return model if quantization else model.to(device), tokenizer
 
 
+def save_pretrained(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a model and its tokenizer as `LocalModel` reads them: whole, in place of what was there, or not at all."""
+    import shutil
+
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save_pretrained(partial)
+    tokenizer.save_pretrained(partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
 def label_options(classes: Classes) -> dict[str, Any]:
     """What a configuration of transformers says of its classes."""
     if classes is None:

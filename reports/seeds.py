@@ -1,0 +1,115 @@
+"""Rows that differ only in the seed: how far scores spread, and how often the models say the same."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import combinations
+from statistics import fmean, stdev
+
+import pandas as pd
+
+from harness.errors import UserError
+from harness.metrics.bleu import corpus_bleu
+from reports.columns import TITLES, Kind, written
+from reports.compare import flatten, without
+from reports.read import Run, Sweep, UnusablePredictions, finite, predictions
+from reports.tables import MISSING, Cell, Heading, Table
+
+SEED = "settings.seed"
+MAIN = ("accuracy", "bleu")
+"""Scores that rows are compared by, the first that all seeds have."""
+TITLES_OF = {
+    "mean": "mean",
+    "std": "standard deviation",
+    "same": "same prediction, two seeds",
+    "same_in_all": "same prediction, all seeds",
+    "pairwise_bleu": "BLEU between seeds",
+}
+
+
+def seed_groups(sweep: Sweep) -> list[list[Run]]:
+    """The finished rows of two or more seeds whose keys are equal but for the seed."""
+    groups: dict[str, list[Run]] = defaultdict(list)
+    for run, record in sweep.done:
+        flat = flatten(record.key)
+        if flat.get(SEED) is not None:
+            groups[repr(sorted(without(flat, (SEED,)).items()))].append(run)
+    return [runs for runs in groups.values() if len(runs) > 1]
+
+
+def seeds_table(sweep: Sweep) -> Table:
+    """For each method its score over seeds and the agreement of its predictions. Raises UserError where no rows differ
+    only in the seed."""
+    groups = seed_groups(sweep)
+    if not groups:
+        raise UserError(f"{sweep.name}: no rows differ only in the seed; run several, as in seed=0,1,2")
+    notes: list[tuple[str, str]] = []
+    rows = []
+    for runs in groups:
+        row, problem = _row(runs)
+        rows.append(row)
+        notes += [("", f"{row['row']}: agreement not known: {problem}.")] if problem else []
+    frame = pd.DataFrame(rows)
+    headings, cells = [], []
+    for column in frame.columns:
+        values = frame[column]
+        if column in ("row", "seeds", "score"):
+            texts = {i: str(value) for i, value in values.items()}
+        elif values.isna().all():
+            continue
+        else:
+            kind: Kind = "share" if column.startswith("same") else "score"
+            known = values.dropna()
+            texts = dict(zip(known.index, written(kind, known)[1], strict=True))
+        headings.append(Heading(TITLES_OF.get(column, column), column not in ("row", "seeds", "score")))
+        cells.append([Cell(texts.get(i, MISSING)) for i in frame.index])
+    about = (
+        "Rows that differ only in the seed, which draws the adapter's start, the order of the training examples and "
+        "solved examples in a prompt. Same prediction: share of test examples; for two seeds the mean over all pairs. "
+        "BLEU between seeds: one's texts scored against another's, the mean over all ordered pairs."
+    )
+    title = f"{sweep.name}: agreement across seeds"
+    return Table(title, (about,), tuple(headings), tuple(zip(*cells, strict=True)), tuple(notes), frame)
+
+
+def _row(runs: Sequence[Run]) -> tuple[dict[str, object], str | None]:
+    """The values of one group, and why its agreement is not known, if it is not."""
+    records = [record for run in runs if (record := run.done)]
+    name = next((name for name in MAIN if all(finite(r.quality.get(name)) is not None for r in records)), None)
+    scores = [value for r in records if name and (value := finite(r.quality.get(name))) is not None]
+    seeds = sorted(int(flatten(record.key)[SEED]) for record in records)
+    row: dict[str, object] = {
+        "row": runs[0].label,
+        "seeds": ", ".join(map(str, seeds)),
+        "score": TITLES.get(name, name) if name else MISSING,
+        "mean": fmean(scores) if scores else None,
+        "std": stdev(scores) if scores else None,
+        "same": None,
+        "same_in_all": None,
+        "pairwise_bleu": None,
+    }
+    try:
+        texts = [predictions(run) for run in runs]
+        if len({tuple(each) for each in texts}) > 1:
+            raise UnusablePredictions("the seeds were scored on different test examples")
+    except UnusablePredictions as problem:
+        return row, str(problem)
+    said = [list(each.values()) for each in texts]
+    row["same"] = agreement(said)
+    row["same_in_all"] = fmean(len(set(each)) == 1 for each in zip(*said, strict=True))
+    if name == "bleu":
+        row["pairwise_bleu"] = pairwise_bleu(said)
+    return row, None
+
+
+def agreement(said: Sequence[Sequence[str]]) -> float:
+    """Share of examples of which two models say the same, mean over all pairs. `said`: predictions of each model."""
+    return fmean(fmean(a == b for a, b in zip(one, other, strict=True)) for one, other in combinations(said, 2))
+
+
+def pairwise_bleu(said: Sequence[Sequence[str]]) -> float:
+    """BLEU, 0 to 100, of each model's texts against each other model's, mean over ordered pairs (Shen et al. 2019,
+    https://arxiv.org/abs/1902.07816, who measure diversity so)."""
+    ordered = [(one, other) for i, one in enumerate(said) for j, other in enumerate(said) if i != j]
+    return fmean(corpus_bleu(one, [[text] for text in other]) for one, other in ordered)
