@@ -69,10 +69,16 @@ QUALITY_ORDER = ("val_loss", "bleu", "nist", "meteor", "rouge1", "rouge2", "roug
 
 
 def quality_columns(sweep: Sweep) -> dict[str, str]:
-    """Column -> field, of every score that a record of the sweep names."""
+    """Column -> field, of every score that a record of the sweep names, and of its tasks of lm-evaluation-harness."""
     names = {name for record in sweep.recorded for name in (*record.quality, *record.base_quality)}
     ordered = [name for name in QUALITY_ORDER if name in names] + sorted(names - set(QUALITY_ORDER))
-    return {quality_column(name): f"quality.{name}" for name in ordered}
+    tasks = {
+        f"{task} {metric.removesuffix(',none')}": f"lm_eval.{task}.after.{metric}"
+        for record in sweep.recorded
+        for task, found in (record.lm_eval or {}).items()
+        for metric in found.after
+    }
+    return {quality_column(name): f"quality.{name}" for name in ordered} | tasks
 
 
 def quality_column(name: str) -> str:

@@ -18,7 +18,17 @@ import sacrebleu
 from sacrebleu.metrics.bleu import BLEU
 
 from harness.errors import UserError
-from harness.results import Forgetting, Memory, Parameters, Record, Throughput, run_folder, write_record, write_sweep
+from harness.results import (
+    Forgetting,
+    LmEvalTask,
+    Memory,
+    Parameters,
+    Record,
+    Throughput,
+    run_folder,
+    write_record,
+    write_sweep,
+)
 from reports.__main__ import main, report
 from reports.columns import byte_unit, signed, written
 from reports.compare import BASE, BEST, STILL, TIED, WORSE, compare
@@ -363,6 +373,18 @@ def test_cells_have_the_units_of_their_headings(tmp_path: Path) -> None:
     assert row["panel: lost [items]"] == "10"
     assert row["panel: gained [items]"] == "2"
     assert row["wall time [s]"] == "61.5"
+
+
+def test_tasks_of_lm_eval_have_a_column_each(tmp_path: Path) -> None:
+    metrics = {"acc,none": 0.25, "exact_match,strict-match": 0.5}
+    task = LmEvalTask(examples=4, before=metrics, after=metrics, right="acc", lost=0, gained=0)
+    add_base(tmp_path)
+    add(tmp_path, "lora", spoiled(0.1, seed=6), lm_eval={"arc": task})
+    sweep(tmp_path, "zero_shot", "lora")
+    shown = report(tmp_path, ["s"], "markdown", "auto")
+    assert cells(shown, "lora")["arc acc"] == "0.250"
+    assert cells(shown, "lora")["arc exact_match,strict-match"] == "0.500"
+    assert cells(shown, "zero_shot")["arc acc"].startswith("\N{EM DASH}")
 
 
 def test_runs_on_a_gpu_show_cuda_memory_and_runs_on_a_cpu_resident_memory(tmp_path: Path) -> None:
