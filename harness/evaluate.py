@@ -5,21 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from harness import metrics
 from harness.data import Example, Source
 from harness.data.batching import Batch, Encoded, collate, collate_prompts
 from harness.forward import LabelForward
-from harness.metrics.bleu import corpus_bleu
-from harness.metrics.classes import accuracy, macro_f1
-from harness.metrics.rouge import KINDS, rouge
-from harness.metrics.rouge import signature as rouge_signature
-from harness.metrics.slots import slot_error_rate, slot_errors
+from harness.metrics.classes import accuracy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -37,7 +33,9 @@ class Scores:
     quality: dict[str, float | None]
     signatures: dict[str, str]
     lines: tuple[dict[str, Any], ...]
-    """For each example: index, prediction, bleu statistics, rouge, slot errors. Never inputs or references."""
+    """For each example: index, prediction, and each score's part. Never inputs or references."""
+    reasons: dict[str, str] = field(default_factory=dict)
+    """By score: why it is None."""
 
 
 @dataclass(frozen=True)
@@ -138,24 +136,21 @@ def by_likelihood(found: Sequence[tuple[float, int]], classes: Sequence[str]) ->
     return Prediction(classes[int(sums.argmax())], tuple(plain), tuple(normalised))
 
 
-def score_classes(examples: Sequence[Example], predictions: Sequence[Prediction], classes: Sequence[str]) -> Scores:
-    """Accuracy and macro F1 of predicted classes."""
-    expected = [example.references[0] for example in examples]
-    texts = [prediction.text for prediction in predictions]
-    quality: dict[str, float | None] = {"accuracy": accuracy(texts, expected), "macro_f1": macro_f1(texts, expected)}
-    signatures = {"accuracy": "share of right classes", "macro_f1": "mean F1 over the classes that occur"}
-    lines: list[dict[str, Any]] = []
-    for i, (made, right) in enumerate(zip(predictions, expected, strict=True)):
-        line = {"index": i, "prediction": made.text, "right": made.text == right, "label": classes.index(right)}
-        line |= {"probabilities": made.probabilities} if made.probabilities else {}
-        line |= {"probabilities_normalised": made.normalised} if made.normalised else {}
-        lines.append(line)
+def score_classes(examples: Sequence[Example], predictions: Sequence[Prediction], source: Source) -> Scores:
+    """The task's scores of predicted classes; the lines hold the probabilities of all classes and which is right."""
+    classes = source.classes or ()
+    texts, expected = [made.text for made in predictions], [example.references[0] for example in examples]
+    scores = score(examples, texts, source.metrics)
+    quality, signatures = dict(scores.quality), dict(scores.signatures)
+    lines = []
+    for line, made, right in zip(scores.lines, predictions, expected, strict=True):
+        more = {"right": made.text == right, "label": classes.index(right), "probabilities": made.probabilities}
+        lines.append(line | more | ({"probabilities_normalised": made.normalised} if made.normalised else {}))
     if normalised := [made.normalised for made in predictions if made.normalised is not None]:
         likeliest = [classes[row.index(max(row))] for row in normalised]
         quality["accuracy_normalised"] = accuracy(likeliest, expected)
-        signatures["accuracy"] += ", the likeliest as an answer"
         signatures["accuracy_normalised"] = "share of right classes, the likeliest per token of its text"
-    return Scores(quality, signatures, tuple(lines))
+    return Scores(quality, signatures, tuple(lines), scores.reasons)
 
 
 def score_texts(predictions: Sequence[Prediction], examples: Sequence[Example]) -> Scores:
@@ -195,25 +190,25 @@ def first_line(text: str) -> str:
     return lines[0].strip() if lines else ""
 
 
-def score(examples: Sequence[Example], predictions: Sequence[str], slots: bool) -> Scores:
-    """BLEU and ROUGE against the examples' references; the slot error rate where their sources are MRs (`slots`)."""
-    references = [example.references for example in examples]
-    bleu = corpus_bleu(predictions, references)
-    rouges = rouge(predictions, references)
-    quality: dict[str, float | None] = {"bleu": bleu.score}
-    quality |= {kind: fmean(r[kind] for r in rouges) for kind in KINDS}
-    signatures = {"bleu": bleu.signature} | dict.fromkeys(KINDS, rouge_signature())
-    lines: list[dict[str, Any]] = [
-        {"index": i, "prediction": text, "bleu": list(statistics), **ranks}
-        for i, (text, statistics, ranks) in enumerate(zip(predictions, bleu.statistics, rouges, strict=True))
-    ]
-    if slots:
-        sources = [example.source for example in examples]
-        quality["ser"] = 100 * slot_error_rate(sources, predictions)
-        signatures["ser"] = "slot errors: (missing + wrong) / slots, in percent; harness.metrics.slots"
-        for line, source in zip(lines, sources, strict=True):
-            line["slot_errors"] = asdict(slot_errors(source, line["prediction"]))
-    return Scores(quality, signatures, tuple(lines))
+def score(examples: Sequence[Example], predictions: Sequence[str], families: Sequence[str]) -> Scores:
+    """The scores of these families of `harness.metrics` against the examples' references.
+
+    A line holds, by name of the score, the example's statistics where the score is made of sums, else its own score.
+    """
+    references, sources = [example.references for example in examples], [example.source for example in examples]
+    found = metrics.compute(families, predictions, references, sources)
+    lines: list[dict[str, Any]] = [{"index": i, "prediction": text} for i, text in enumerate(predictions)]
+    for name, one in found.items():
+        parts = [list(row) for row in one.statistics] if one.statistics else one.examples
+        for line, part in zip(lines, parts or (), strict=bool(parts)):
+            line[name] = part
+    reasons = {name: one.reason for name, one in found.items() if one.reason}
+    return Scores(
+        {name: one.value for name, one in found.items()},
+        {name: one.signature for name, one in found.items()},
+        tuple(lines),
+        reasons,
+    )
 
 
 def write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:

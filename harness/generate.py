@@ -48,7 +48,7 @@ def main() -> None:
 
 def read_inputs(path: Path) -> list[str]:
     """The lines of a file that hold anything. Raises UserError."""
-    from harness.score import read_text
+    from harness.score_files import read_text
 
     if lines := [line for line in read_text(path).splitlines() if line.strip()]:
         return lines

@@ -1,107 +1,88 @@
-"""Score a file of outputs: `python -m harness.score --predictions FILE --references FILE [--json]`.
+"""Score a file of outputs against references.
 
-Predictions: a csv or tsv file with a column of outputs (and of MRs, where the references have one), or plain text with
-one output a line. References: a csv or tsv file with the columns `mr,ref`, one reference a line, grouped by MR in the
-order of first appearance; or plain text with one reference a line and a blank line between groups.
+Predictions: plain text with one output a line; or csv, tsv or jsonl with a column `prediction` or `output`.
+References: plain text with one reference a line, a blank line between the groups of items that have several; or csv,
+tsv or jsonl with a column `ref` or `reference`, where rows with one input (`mr`, `source`) are one item and a jsonl
+cell may be a list. Files that both have inputs are paired by them, others by position. Other columns: see the options.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from statistics import fmean
 
-from harness.data.e2e import group, read_pairs
+from harness import metrics
 from harness.errors import UserError
-from harness.metrics.bleu import corpus_bleu
-from harness.metrics.rouge import KINDS, rouge
-from harness.metrics.rouge import signature as rouge_signature
+from harness.metrics import Score
+from harness.score_files import UTF8, Columns, read_files
 
-OUTPUT_COLUMNS = ("output", "prediction", "ref")
-INPUT_COLUMNS = ("mr", "source")
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
-
-
-def read_text(path: Path) -> str:
-    """A text file as UTF-8. Raises UserError."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
-
-
-def read_references(path: Path) -> tuple[list[str] | None, list[list[str]]]:
-    """MRs, where the file has them, and groups of references."""
-    if path.suffix in DELIMITERS:
-        examples = group(read_pairs(path, DELIMITERS[path.suffix]))
-        return [e.source for e in examples], [list(e.references) for e in examples]
-    blocks = read_text(path).replace("\r\n", "\n").strip("\n").split("\n\n")
-    groups = [[line for line in block.split("\n") if line.strip()] for block in blocks]
-    if not all(groups) or not groups:
-        raise UserError(f"{path}: has an empty group of references; separate groups with one blank line")
-    return None, groups
-
-
-def read_predictions(path: Path, sources: list[str] | None) -> list[str]:
-    """Outputs in the order of the references: by MR where both files have MRs, else by position."""
-    if path.suffix not in DELIMITERS:
-        return read_text(path).splitlines()
-    rows = list(csv.DictReader(io.StringIO(read_text(path)), delimiter=DELIMITERS[path.suffix]))
-    columns = {name.lower(): name for name in (rows[0] if rows else {}) if name}
-    output = next((columns[name] for name in OUTPUT_COLUMNS if name in columns), None)
-    if output is None:
-        raise UserError(f"{path}: needs a column {' or '.join(OUTPUT_COLUMNS)}, has {', '.join(columns) or 'none'}")
-    texts = [row[output] or "" for row in rows]
-    given = next((columns[name] for name in INPUT_COLUMNS if name in columns), None)
-    if sources is None or given is None:
-        return texts
-    by_source = dict(zip((row[given] for row in rows), texts, strict=True))
-    missing = [source for source in sources if source not in by_source]
-    if missing:
-        raise UserError(f"{path}: {len(missing)} MRs of the references have no output, the first is {missing[0]}")
-    return [by_source[source] for source in sources]
-
-
-def scores(predictions: list[str], references: list[list[str]]) -> dict[str, tuple[float, str]]:
-    """By metric: value and signature. Raises UserError where the counts differ."""
-    try:
-        bleu = corpus_bleu(predictions, references)
-    except ValueError as error:
-        raise UserError(f"{error}; each group of references needs one prediction") from None
-    ranks = rouge(predictions, references)
-    found = {"bleu": (bleu.score, bleu.signature)}
-    return found | {kind: (fmean(row[kind] for row in ranks), rouge_signature()) for kind in KINDS}
+DEFAULT = "bleu,nist,meteor,rouge_l,cider,rouge"
+EXAMPLES = """examples:
+  python -m harness.score --predictions out.tsv --references testset_w_refs.csv
+  python -m harness.score --predictions out.txt --references refs.txt --metrics bleu,rouge --json
+  python -m harness.score --predictions out.jsonl --references refs.jsonl --reference-column summary --metrics rouge
+"""
 
 
 def main() -> None:
-    """Print the scores, 0 to 1 as the official scorer prints them; end with 2 where the files are not right."""
-    parser = argparse.ArgumentParser(
-        prog="python -m harness.score", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--predictions", required=True, type=Path, metavar="FILE")
-    parser.add_argument("--references", required=True, type=Path, metavar="FILE")
-    parser.add_argument("--json", action="store_true", help="print JSON with full precision and signatures")
-    options = parser.parse_args()
+    """Print the scores in the official scorers' units; end with 2 where the files are not right."""
+    options = _parser().parse_args()
     try:
-        sources, references = read_references(options.references)
-        found = scores(read_predictions(options.predictions, sources), references)
+        columns = Columns(options.prediction_column, options.reference_column, options.input_column)
+        texts = read_files(options.predictions, options.references, columns, options.encoding)
+        names = [name.strip() for name in options.metrics.split(",") if name.strip()]
+        if not names:
+            raise UserError(f"--metrics: names none; choose from: {', '.join(metrics.families())}")
+        found = metrics.compute(names, texts.predictions, texts.references, texts.sources)
     except UserError as error:
         print(*(f"error: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
         sys.exit(2)
-    if options.json:
-        content = {name: {"score": value / 100, "signature": text} for name, (value, text) in found.items()}
-        print(json.dumps({"items": len(references), "scores": content}, indent=1))
-        return
-    for name, (value, text) in found.items():
-        print(f"{name:8} {value / 100:.4f}  {text}")
+    print(as_json(found, len(texts.references)) if options.json else as_text(found))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.score",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--predictions", required=True, type=Path, metavar="FILE")
+    parser.add_argument("--references", required=True, type=Path, metavar="FILE")
+    parser.add_argument(
+        "--metrics",
+        default=DEFAULT,
+        metavar="A,B,…",
+        help=f"of {', '.join(metrics.families())} (default: {DEFAULT}); docs/metrics.md says what each is",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON with full precision and signatures")
+    for name in ("prediction", "reference", "input"):
+        parser.add_argument(f"--{name}-column", metavar="NAME", help=f"column of the {name}s in csv, tsv or jsonl")
+    parser.add_argument("--encoding", default=UTF8, metavar="NAME", help="of both files (default: UTF-8)")
+    return parser
+
+
+def as_json(found: Mapping[str, Score], items: int) -> str:
+    """The scores as a JSON object."""
+    scores = {}
+    for name, one in found.items():
+        scores[name] = {"score": None if one.value is None else one.value * one.official, "signature": one.signature}
+        if one.reason:
+            scores[name]["reason"] = one.reason
+    return json.dumps({"items": items, "scores": scores}, indent=1, ensure_ascii=False)
+
+
+def as_text(found: Mapping[str, Score]) -> str:
+    """A line a score: name, value to four decimals, signature; or `null` with the reason."""
+    width = max(map(len, found))
+    lines = []
+    for name, one in found.items():
+        value = "null" if one.value is None else f"{one.value * one.official:.4f}"
+        lines.append(f"{name:{width}} {value:>8}  {one.reason or one.signature}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

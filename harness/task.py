@@ -86,12 +86,14 @@ def together(parts: Sequence[tuple[str, list[int], Scores]]) -> Scores:
     """The scores of a mixture's tasks: name, indices of its test examples, its scores."""
     quality: dict[str, float | None] = {}
     signatures: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     lines = []
     for task, indices, scores in parts:
+        reasons |= {f"{task}/{name}": why for name, why in scores.reasons.items()}
         quality |= {f"{task}/{name}": value for name, value in scores.quality.items()}
         signatures |= {f"{task}/{name}": text for name, text in scores.signatures.items()}
         lines += [line | {"index": i, "task": task} for i, line in zip(indices, scores.lines, strict=True)]
-    return Scores(quality, signatures, tuple(lines))
+    return Scores(quality, signatures, tuple(lines), reasons)
 
 
 def encoder_of(settings: RunSettings, base: Base) -> Encoder:
@@ -208,9 +210,9 @@ class Task:
             if source.plain:
                 scores = score_texts(made, examples)
             elif source.classes is not None:
-                scores = score_classes(examples, made, source.classes)
+                scores = score_classes(examples, made, source)
             else:
-                scores = score(examples, [prediction.text for prediction in made], source.mr_form)
+                scores = score(examples, [prediction.text for prediction in made], source.metrics)
             parts.append((examples[0].task, chosen, scores))
         return parts[0][2] if len(parts) == 1 and not parts[0][0] else together(parts)
 

@@ -22,12 +22,14 @@ needs_e2e = pytest.mark.skipif(not (SHARED / "e2e").is_dir(), reason=f"the E2E d
 def write(folder: Path, rows: dict[str, str]) -> E2E:
     for name, text in rows.items():
         (folder / name).write_text(text, encoding="utf-8")
-    return E2E(name="e2e", prompt="{{ source }}", path=str(folder), hub_id=None, revision="main")
+    return E2E(name="e2e", prompt="{{ source }}", metrics=("bleu",), path=str(folder), hub_id=None, revision="main")
 
 
 @needs_e2e
 def test_counts_of_the_challenge() -> None:
-    splits = E2E(name="e2e", prompt="", path=str(SHARED / "e2e"), hub_id=None, revision="main").load()
+    splits = E2E(
+        name="e2e", prompt="", metrics=("bleu",), path=str(SHARED / "e2e"), hub_id=None, revision="main"
+    ).load()
     assert (len(splits.test), sum(len(e.references) for e in splits.test)) == (630, 4693)
     assert (len(splits.validation), sum(len(e.references) for e in splits.validation)) == (547, 4672)
     assert (len(splits.train), sum(len(e.references) for e in splits.train)) == (4862, 42061)
@@ -65,7 +67,7 @@ def test_statistics_of_examples_add_up_to_the_corpus(tmp_path: Path) -> None:
     data = settings("method=zero_shot").data
     examples = load(data)[0].test[:10]
     predictions = [e.references[0].replace("is", "was") for e in examples]
-    made = score(examples, predictions, slots=True)
+    made = score(examples, predictions, ("bleu", "rouge", "slots"))
     rows = [line["bleu"] for line in made.lines]
     length, reference, *counts = (sum(column) for column in zip(*rows, strict=True))
     total = BLEU.compute_bleu(counts[:4], counts[4:], length, reference, smooth_method="exp")

@@ -113,11 +113,11 @@ def test_score_of_perfect_and_empty_answers() -> None:
         Example("name[Aromi], eatType[pub], area[riverside]", ("Aromi is a pub in the riverside area.",)),
         Example("name[Zizzi], food[Thai]", ("Zizzi serves Thai food to everyone.", "There is Thai food at Zizzi.")),
     ]
-    perfect = score(examples, [e.references[-1] for e in examples], slots=True).quality
+    perfect = score(examples, [e.references[-1] for e in examples], ("bleu", "rouge", "slots")).quality
     assert perfect["bleu"] == pytest.approx(100)
     assert perfect["rougeL"] == pytest.approx(100)
     assert perfect["ser"] == 0
-    empty = score(examples, ["", ""], slots=True).quality
+    empty = score(examples, ["", ""], ("bleu", "rouge", "slots")).quality
     assert empty["bleu"] == 0
     assert empty["ser"] == 100
 

@@ -30,7 +30,7 @@ def hub_cache(folder: Path, kind: str, repository: str) -> Path:
 
 
 def e2e(path: str | None = None, hub_id: str | None = None) -> E2E:
-    return E2E(name="e2e", prompt="{{ source }}", path=path, hub_id=hub_id, revision="main")
+    return E2E(name="e2e", prompt="{{ source }}", metrics=("bleu",), path=path, hub_id=hub_id, revision="main")
 
 
 def test_a_model_by_its_hub_id(harness: Harness, tmp_path: Path) -> None:

@@ -167,6 +167,7 @@ SAYS = {
         "add it",
     ),
     "chat with a head": (["data.head=true", "data.classes=[a,b]", "data.chat=true"], "data.chat", "data.head=false"),
+    "unknown metric": (["data.metrics=[blue]"], "data.metrics: there is no blue", "did you mean bleu?"),
     "only inputs of the test": (["data.files.train=again.jsonl"], "every input of train", "name another place"),
     "template of nothing": (["data.prompt='{{ q.x.y }}'"], "data.prompt", "does not have"),
 }

@@ -10,6 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from harness.errors import nearest
+from harness.metrics import families
 from harness.results import hash_of
 from harness.settings import Settings
 
@@ -61,8 +63,8 @@ class Source(Settings):
     """The answers are these classes; None: they are texts."""
     head: bool = True
     """Classes are told apart by a classification head; False: by the likelihood of each as the answer's text."""
-    metrics: tuple[str, ...] = Field(default=(), strict=False)
-    """Families of scores."""
+    metrics: tuple[str, ...] = Field(strict=False)
+    """The families of `harness.metrics` that score the answers."""
     multiline: bool = False
     """An answer may have several lines; False: only the first line with text counts."""
     stop: tuple[str, ...] = Field(default=(), strict=False)
@@ -108,6 +110,8 @@ class Source(Settings):
         found = []
         if not self.prompt and not self.plain:
             found.append("data.prompt: is empty; give a Jinja template")
+        if unknown := [name for name in self.metrics if name not in families()]:
+            found.append(f"data.metrics: there is no {unknown[0]}; {nearest(unknown[0], families())}")
         if self.chat and self.head_classes is not None:
             found.append("data.chat=true: a classification head reads plain text; use data.head=false, or chat=false")
         return found

@@ -69,4 +69,4 @@ def _of_task(source: Source, train: Sequence[Example], test: Sequence[Example]) 
     texts = {"best_constant": [best_constant(train, candidates=200, seed=0)] * len(test)}
     if source.mr_form:
         texts["join_slots"] = [join_slots(example.source) for example in test]
-    return {name: corpus_bleu(lines, references).score for name, lines in texts.items()}
+    return {name: corpus_bleu(lines, references) for name, lines in texts.items()}

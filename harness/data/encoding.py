@@ -154,7 +154,7 @@ class Encoder:
         return Encoded(ids[:limit] if source.truncate == "right" else ids[-limit:], scored_from=1, cut=True)
 
     def _answer(self, source: Source, text: str, limit: int) -> tuple[tuple[int, ...], bool]:
-        """An answer and its end token; without its end where it has over `limit` tokens and the task lets texts be cut."""
+        """An answer and its end token; cut at its end where it has over `limit` tokens and the task lets it be."""
         ids = self._completion(text)
         if len(ids) <= limit or source.truncate == "error":
             return ids, False

@@ -3,40 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from importlib.metadata import version
 
 from sacrebleu.metrics.bleu import BLEU
 
-
-@dataclass(frozen=True)
-class Bleu:
-    """A corpus score with what it is made of."""
-
-    score: float
-    """0 to 100."""
-    statistics: tuple[tuple[int, ...], ...]
-    """For each example: output length, reference length, correct 1- to 4-grams, all 1- to 4-grams. They add up."""
-    signature: str
+from harness.metrics import Score, check
 
 
-def corpus_bleu(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Bleu:
-    """BLEU of one prediction for each group of references: 13a tokens, lower case, exponential smoothing.
+def compute(
+    predictions: Sequence[str], references: Sequence[Sequence[str]], sources: Sequence[str] | None = None
+) -> dict[str, Score]:
+    """`bleu`: corpus BLEU, 0 to 100, with 13a tokens, lower case, exponential smoothing.
 
-    Raises ValueError where the counts differ or a group is empty.
+    Statistics of an example: output length, reference length, correct 1- to 4-grams, all 1- to 4-grams.
+    An example's own score is sentence BLEU with the orders that the output is long enough for.
     """
-    if len(predictions) != len(references):
-        raise ValueError(f"{len(predictions)} predictions for {len(references)} groups of references")
-    if not all(references):
-        raise ValueError(f"item {[bool(r) for r in references].index(False) + 1} has no references")
-    metric = BLEU(lowercase=True, tokenize="13a")
-    most = max(map(len, references))
-    # A missing reference is None: as an empty string it would count as a reference of length 0.
-    streams = [[group[i] if i < len(group) else None for group in references] for i in range(most)]
-    total = metric.corpus_score(list(predictions), streams)  # type: ignore[arg-type]  # None is allowed, not annotated
-    signature = str(metric.get_signature())
     sentence = BLEU(lowercase=True, tokenize="13a", effective_order=True)
-    rows = []
+    rows, scores = [], []
     for prediction, group in zip(predictions, references, strict=True):
         one = sentence.sentence_score(prediction, list(group))
         rows.append((one.sys_len, one.ref_len, *one.counts, *one.totals))
-    return Bleu(total.score, tuple(rows), signature)
+        scores.append(one.score)
+    total = of_sums([sum(column) for column in zip(*rows, strict=True)])
+    signature = f"bleu|tok:13a|case:lc|refs:{ref_counts(references)}|smooth:exp|sacrebleu:{version('sacrebleu')}"
+    return {"bleu": Score(total, signature, tuple(scores), tuple(rows), of_sums, official=0.01)}
+
+
+def corpus_bleu(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """The value of `bleu` alone, by sacrebleu's corpus score."""
+    check(predictions, references)
+    most = max(map(len, references))
+    # A missing reference is None: as an empty string it would count as a reference of length 0.
+    streams = [[group[i] if i < len(group) else None for group in references] for i in range(most)]
+    metric = BLEU(lowercase=True, tokenize="13a")
+    total = metric.corpus_score(list(predictions), streams)  # type: ignore[arg-type]  # None is allowed, not annotated
+    return float(total.score)
+
+
+def ref_counts(references: Sequence[Sequence[str]]) -> str:
+    """How many references each example has, or `var` where that differs; for signatures."""
+    counts = {len(group) for group in references}
+    return str(counts.pop()) if len(counts) == 1 else "var"
+
+
+def of_sums(sums: Sequence[float]) -> float:
+    """Corpus BLEU of summed statistics; the formula is sacrebleu's own."""
+    counts = [round(value) for value in sums]
+    return float(BLEU.compute_bleu(counts[2:6], counts[6:10], counts[0], counts[1], smooth_method="exp").score)

@@ -1,9 +1,94 @@
-"""Scores of predicted classes."""
+"""Scores of predicted classes: accuracy, F1 and Matthews' correlation, by scikit-learn."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
+from math import sqrt
 from statistics import fmean
+
+from harness.metrics import Score
+
+
+def compute(
+    predictions: Sequence[str], references: Sequence[Sequence[str]], sources: Sequence[str] | None = None
+) -> dict[str, Score]:
+    """`accuracy`, `macro_f1`, `f1` (of the positive one of two classes), `matthews`; 0 to 1, Matthews' -1 to 1.
+
+    White space around a prediction does not count. An item has one class, its first reference. Statistics of an item:
+    for each class of the references whether it is right (true positive), predicted, expected; then 1.
+    """
+    expected = [group[0].strip() for group in references]
+    given = [text.strip() for text in predictions]
+    classes = sorted(set(expected))
+    rows = tuple(
+        (*(float(x) for c in classes for x in (p == c and e == c, p == c, e == c)), 1.0)
+        for p, e in zip(given, expected, strict=True)
+    )
+    right = tuple(float(p == e) for p, e in zip(given, expected, strict=True))
+    library = f"scikit-learn:{version('scikit-learn')}"
+    found = {
+        "accuracy": Score(accuracy(given, expected), "accuracy|equal texts", right),
+        "macro_f1": Score(
+            macro_f1(given, expected, classes),
+            f"f1|mean over the references' classes|{library}",
+            None,
+            rows,
+            macro_f1_of_sums,
+        ),
+    }
+    positive = positive_class(classes)
+    if positive is None:
+        reason = f"needs two classes in the references, which have {len(classes)}"
+        return found | {"f1": Score(None, f"f1|{library}", reason=reason), **matthews(given, expected, rows, library)}
+    from sklearn.metrics import f1_score
+
+    value = float(f1_score([e == positive for e in expected], [p == positive for p in given], zero_division=0.0))
+    chosen = tuple(row[3 * classes.index(positive) : 3 * classes.index(positive) + 3] for row in rows)
+    found["f1"] = Score(value, f"f1|positive:{positive}|{library}", None, chosen, f1_of_sums)
+    return found | matthews(given, expected, rows, library)
+
+
+def matthews(
+    given: Sequence[str], expected: Sequence[str], rows: tuple[tuple[float, ...], ...], library: str
+) -> dict[str, Score]:
+    """Matthews' correlation; answers that are no class of the references are one class of their own."""
+    from sklearn.metrics import matthews_corrcoef
+
+    classes = set(expected)
+    value = float(matthews_corrcoef(expected, [p if p in classes else "\0" for p in given]))
+    return {"matthews": Score(value, f"matthews|{library}", None, rows, matthews_of_sums)}
+
+
+def positive_class(classes: Sequence[str]) -> str | None:
+    """Of two classes the one without `not`, `non` or `un` in front where the other has it, else the last by alphabet
+    (1 of 0 and 1, yes of no and yes); None where there are not two."""
+    if len(classes) != 2:
+        return None
+    plain = [name for name in classes if not name.lower().startswith(("not", "non", "un"))]
+    return plain[0] if len(plain) == 1 else sorted(classes)[-1]
+
+
+def f1_of_sums(sums: Sequence[float]) -> float:
+    """F1 = 2 TP / (predicted + expected) of one class's sums, 0 where it never occurs."""
+    hits, predicted, expected = sums
+    return 2 * hits / (predicted + expected) if hits else 0.0
+
+
+def macro_f1_of_sums(sums: Sequence[float]) -> float:
+    """Mean of the classes' F1."""
+    return fmean(f1_of_sums(sums[i : i + 3]) for i in range(0, len(sums) - 1, 3))
+
+
+def matthews_of_sums(sums: Sequence[float]) -> float:
+    """Matthews' correlation of several classes (Gorodkin 2004) from the classes' sums; 0 where it is not defined."""
+    items = sums[-1]
+    right, predicted, expected = (sums[i:-1:3] for i in range(3))
+    predicted = [*predicted, items - sum(predicted)]  # answers that are no class
+    expected = [*expected, 0.0]
+    among = sum(p * e for p, e in zip(predicted, expected, strict=True))
+    spread = (items**2 - sum(p * p for p in predicted)) * (items**2 - sum(e * e for e in expected))
+    return (sum(right) * items - among) / sqrt(spread) if spread > 0 else 0.0
 
 
 def accuracy(predictions: Sequence[str], expected: Sequence[str]) -> float:
@@ -11,8 +96,8 @@ def accuracy(predictions: Sequence[str], expected: Sequence[str]) -> float:
     return fmean(p == e for p, e in zip(predictions, expected, strict=True))
 
 
-def macro_f1(predictions: Sequence[str], expected: Sequence[str]) -> float:
-    """Mean over the classes that occur of F1 = 2 TP / (2 TP + FP + FN), 0 to 1, by scikit-learn."""
+def macro_f1(predictions: Sequence[str], expected: Sequence[str], classes: Sequence[str] | None = None) -> float:
+    """Mean over `classes` (None: those that occur) of F1 = 2 TP / (2 TP + FP + FN), 0 to 1."""
     from sklearn.metrics import f1_score
 
-    return float(f1_score(expected, predictions, average="macro"))
+    return float(f1_score(expected, predictions, labels=classes, average="macro", zero_division=0.0))

@@ -12,6 +12,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from harness.errors import UserError
+from harness.metrics import Score
+
+
+def compute(
+    predictions: Sequence[str], references: Sequence[Sequence[str]], sources: Sequence[str] | None
+) -> dict[str, Score]:
+    """`ser`: missing and wrong slots of the sources' MRs, in percent of all slots; references are not looked at.
+
+    Statistics of an example: missing, wrong, slots. Raises UserError where there are no sources or one is no MR.
+    """
+    if sources is None:
+        raise UserError("metric slots: needs the inputs, as meaning representations; give the references as mr,ref")
+    try:
+        errors = [slot_errors(source, text) for source, text in zip(sources, predictions, strict=True)]
+    except ValueError as error:
+        raise UserError(f"metric slots: {error}") from None
+    rows = tuple((e.missing, e.wrong, e.slots) for e in errors)
+    signature = "slot errors: (missing + wrong) / slots, in percent; harness.metrics.slots"
+    each = tuple(of_sums(row) for row in rows)
+    return {"ser": Score(of_sums([sum(column) for column in zip(*rows, strict=True)]), signature, each, rows, of_sums)}
+
+
+def of_sums(sums: Sequence[float]) -> float:
+    """The slot error rate, in percent, of summed statistics."""
+    missing, wrong, slots = sums
+    return 100 * (missing + wrong) / slots
+
 
 @dataclass(frozen=True)
 class SlotErrors:

@@ -1,0 +1,84 @@
+"""METEOR 1.5 (Denkowski and Lavie 2014, https://aclanthology.org/W14-3348) by its own Java program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from pycocoevalcap.meteor import meteor
+
+from harness.metrics import Score
+from harness.metrics._java import JavaFailed, run_java
+from harness.metrics._ptb import tokenized
+
+ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
+"""METEOR 1.5's own for English: recall's weight, fragmentation's exponent and weight, weight of content words."""
+STAGES = (1.0, 0.6, 0.8, 0.6)
+"""Weights of matches that are exact, of stems, of synonyms, of paraphrases."""
+WIDTH = 4 + 4 * len(STAGES) + 3
+"""Statistics of an example, as METEOR prints them: words of output and reference; function words of both; for each
+stage the content words matched in output and reference, and the function words; chunks; matched words of both."""
+
+
+def compute(
+    predictions: Sequence[str], references: Sequence[Sequence[str]], sources: Sequence[str] | None = None
+) -> dict[str, Score]:
+    """`meteor`: of the statistics of each example's best reference, summed over examples, 0 to 100.
+
+    Null, with the reason, where Java is missing, crashes or does not end.
+    """
+    signature = f"meteor|1.5|lang:en|norm:yes|tok:ptb|pycocoevalcap:{version('pycocoevalcap')}"
+    texts = tokenized(predictions, references)
+    if texts.reason is not None:
+        return {"meteor": Score(None, signature, reason=texts.reason)}
+    try:
+        rows = statistics(texts.predictions, texts.references)
+    except JavaFailed as error:
+        return {"meteor": Score(None, signature, reason=str(error))}
+    value = of_sums([sum(column) for column in zip(*rows, strict=True)])
+    return {"meteor": Score(value, signature, tuple(map(of_sums, rows)), rows, of_sums, official=0.01)}
+
+
+def statistics(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[tuple[float, ...], ...]:
+    """For each example METEOR's statistics against its best reference. Raises JavaFailed."""
+    jar = Path(meteor.__file__).with_name(meteor.METEOR_JAR)
+    lines = [
+        " ||| ".join(["SCORE", *(_field(text) for text in (*group, prediction))])
+        for prediction, group in zip(predictions, references, strict=True)
+    ]
+    # Options and order as in pycocoevalcap. Its second question, for the score of these statistics, is `of_sums`.
+    options = ["-Xmx2G", "-jar", str(jar), "-", "-", "-stdio", "-l", "en", "-norm"]
+    printed = run_java(options, "\n".join(lines) + "\n").splitlines()
+    rows = [[float(value) for value in line.split()] for line in printed]
+    if len(rows) != len(lines) or any(len(row) != WIDTH for row in rows):
+        raise JavaFailed(f"java gave {len(rows)} lines of statistics for {len(lines)} examples")
+    for row in rows:
+        words, (chunks, *matched) = row[:2], row[-3:]
+        if chunks == 1 and matched == words:
+            row[-3] = 0.0  # as METEOR sums them, an output that is all its reference has no fragments
+    return tuple(map(tuple, rows))
+
+
+def _field(text: str) -> str:
+    """A text without METEOR's own separator."""
+    return " ".join(text.replace("|||", " ").split())
+
+
+def of_sums(sums: Sequence[float]) -> float:
+    """METEOR, 0 to 100, of summed statistics: weighted mean of precision and recall, less the penalty for chunks."""
+    words, functions, stages, (chunks, *matched) = sums[:2], sums[2:4], sums[4:-3], sums[-3:]
+    content, function = (stages[0::4], stages[1::4]), (stages[2::4], stages[3::4])
+    shares = []
+    for side in (0, 1):
+        hits = sum(
+            weight * (DELTA * content[side][i] + (1 - DELTA) * function[side][i]) for i, weight in enumerate(STAGES)
+        )
+        length = DELTA * (words[side] - functions[side]) + (1 - DELTA) * functions[side]
+        shares.append(hits / length if length else 0.0)
+    precision, recall = shares
+    if not precision or not recall:
+        return 0.0
+    mean: float = 1 / ((1 - ALPHA) / precision + ALPHA / recall)
+    penalty: float = GAMMA * (chunks / (sum(matched) / 2)) ** BETA
+    return 100 * mean * (1 - penalty)

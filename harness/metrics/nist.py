@@ -1,0 +1,90 @@
+"""NIST (Doddington 2002, https://dl.acm.org/doi/10.5555/1289189.1289273) as two scripts compute it: Perl's mteval and
+pymteval. They differ in the length that an output should have."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from math import exp, log, log2
+
+from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
+
+from harness.metrics import Score
+
+ORDER = 5
+BETA = log(0.5) / log(1.5) ** 2
+"""A length of two thirds halves the score."""
+
+Counts = Counter[tuple[str, ...]]
+
+
+def compute(
+    predictions: Sequence[str], references: Sequence[Sequence[str]], sources: Sequence[str] | None = None
+) -> dict[str, Score]:
+    """`nist` (Perl mteval, the E2E leaderboard) and `nist_pymteval` (`-p`, the LoRA paper), 13a tokens in lower case.
+
+    The information of an n-gram comes from all references, also for an example's own score. Statistics of an example:
+    for each order the information of its matched n-grams, for each order its n-grams; its words, its references' words,
+    its references, 1, its references' mean words.
+    """
+    tokenize = Tokenizer13a()  # type: ignore[no-untyped-call]
+    outputs = [tokenize(text.lower().rstrip()).split() for text in predictions]
+    groups = [[tokenize(text.lower().rstrip()).split() for text in group] for group in references]
+    counts = [[ngrams(words) for words in group] for group in groups]
+    weights = information(counts)
+    rows = []
+    for words, lists, group in zip(outputs, groups, counts, strict=True):
+        allowed: Counts = Counter()
+        for one in group:
+            allowed |= one  # the largest count over the references
+        gained = [0.0] * ORDER
+        for ngram, count in (ngrams(words) & allowed).items():
+            gained[len(ngram) - 1] += count * weights[ngram]
+        sizes = [max(len(words) - n, 0) for n in range(ORDER)]
+        length = sum(map(len, lists))
+        rows.append((*gained, *sizes, len(words), length, len(lists), 1, length / len(lists)))
+    sums = [sum(column) for column in zip(*rows, strict=True)]
+    variants: dict[str, tuple[str, Callable[[Sequence[float]], float]]] = {
+        "nist": ("perl", of_sums_perl),
+        "nist_pymteval": ("pymteval", of_sums_pymteval),
+    }
+    found = {}
+    for name, (length_of, combine) in variants.items():
+        signature = f"nist|order:{ORDER}|tok:13a|case:lc|length:{length_of}|sacrebleu:{version('sacrebleu')}"
+        found[name] = Score(combine(sums), signature, tuple(map(combine, rows)), tuple(rows), combine)
+    return found
+
+
+def ngrams(words: Sequence[str]) -> Counts:
+    """How often each n-gram of orders 1 to 5 occurs."""
+    return Counter(tuple(words[i : i + n]) for n in range(1, ORDER + 1) for i in range(len(words) - n + 1))
+
+
+def information(counts: Sequence[Sequence[Counts]]) -> dict[tuple[str, ...], float]:
+    """Bits of each n-gram: log2 of how often its first words occur over how often it does; for a word, of all words."""
+    pooled: Counter[tuple[str, ...]] = Counter()
+    for group in counts:
+        for one in group:
+            pooled.update(one)
+    pooled[()] = sum(count for ngram, count in pooled.items() if len(ngram) == 1)
+    return {ngram: log2(pooled[ngram[:-1]] / count) for ngram, count in pooled.items() if ngram}
+
+
+def of_sums_perl(sums: Sequence[float]) -> float:
+    """The score of summed statistics; the output should be as long as all references over the mean number of them."""
+    *_, words, references, items, _ = sums
+    return _of_sums(sums, words * items / references)
+
+
+def of_sums_pymteval(sums: Sequence[float]) -> float:
+    """The score of summed statistics; the output should be as long as the sum of the items' mean reference length."""
+    return _of_sums(sums, sums[-1])
+
+
+def _of_sums(sums: Sequence[float], wanted: float) -> float:
+    length = sums[2 * ORDER]
+    if not length or not wanted:
+        return 0.0
+    gained = sum(sums[n] / sums[ORDER + n] for n in range(ORDER) if sums[ORDER + n])
+    return gained * exp(BETA * log(min(1.0, length / wanted)) ** 2)
