@@ -35,22 +35,18 @@ def test_counts_of_the_challenge() -> None:
     assert (len(splits.train), sum(len(e.references) for e in splits.train)) == (4862, 42061)
 
 
-@needs_e2e
-def test_bleu_of_the_baseline_equals_the_official_scorer() -> None:
-    command = [sys.executable, "-m", "harness.score", "--json"]
-    command += ["--predictions", str(SHARED / "e2e/tgen_test_outputs.tsv")]
-    command += ["--references", str(SHARED / "e2e/testset_w_refs.csv")]
-    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    found = json.loads(printed)
-    assert found["items"] == 630
-    assert round(found["scores"]["bleu"]["score"], 4) == 0.6593
-    assert round(found["scores"]["rougeL"]["score"], 4) == 0.6743
-
-
 def test_score_reads_plain_text(tmp_path: Path) -> None:
     (tmp_path / "predictions").write_text("a pub in town\nthe cat sat on the mat\n")
     (tmp_path / "references").write_text("a pub in town\none more\n\nthe cat sat on the mat\n")
-    command = [sys.executable, "-m", "harness.score", "--json", "--predictions", str(tmp_path / "predictions")]
+    command = [
+        sys.executable,
+        "-m",
+        "harness.score",
+        "--metrics=bleu",
+        "--json",
+        "--predictions",
+        str(tmp_path / "predictions"),
+    ]
     command += ["--references", str(tmp_path / "references")]
     found = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
     assert found["scores"]["bleu"]["score"] == pytest.approx(1)

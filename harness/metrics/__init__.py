@@ -47,7 +47,7 @@ def compute(
 ) -> dict[str, Score]:
     """The scores of these families: one prediction and at least one reference an example.
 
-    `sources`, the inputs, are needed by families that look at them (`slots`, `overlap`).
+    `sources`, the inputs, are needed by families that look at them (`slots`, `surface`).
     Raises UserError for an unknown family, unequal counts, and an example without references.
     """
     known = families()

@@ -40,7 +40,7 @@ def tokenized(predictions: Sequence[str], references: Sequence[Sequence[str]]) -
 
 @lru_cache(maxsize=4)
 def _tokenize(texts: tuple[str, ...]) -> tuple[list[str], str, str | None]:
-    """Tokenized texts, the tokenizer's name, and why it is the stand-in. Kept: several scores need the same."""
+    """Tokenized texts, the tokenizer's name, and why it is the stand-in. Kept, since several scores need the same."""
     try:
         return stanford(texts), f"ptb|pycocoevalcap:{version('pycocoevalcap')}", None
     except JavaFailed as error:
@@ -53,7 +53,7 @@ def stanford(texts: Sequence[str]) -> list[str]:
     options = ["-preserveLines", "-lowerCase", "-encoding", "UTF-8"]
     lines = "".join(_BREAKS.sub(" ", text) + "\n" for text in texts)
     printed = run_java(["-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer", *options], lines)
-    found = printed.removesuffix("\n").split("\n")
+    *found, _ = printed.split("\n")
     if len(found) != len(texts):
         raise JavaFailed(f"java gave {len(found)} tokenized lines for {len(texts)} texts")
     return [without_punctuation(line.rstrip()) for line in found]

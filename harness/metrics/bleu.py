@@ -8,6 +8,7 @@ from importlib.metadata import version
 from sacrebleu.metrics.bleu import BLEU
 
 from harness.metrics import Score, check
+from harness.metrics._sacrebleu import ref_counts, streams
 
 
 def compute(
@@ -29,21 +30,14 @@ def compute(
     return {"bleu": Score(total, signature, tuple(scores), tuple(rows), of_sums, official=0.01)}
 
 
-def corpus_bleu(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """The value of `bleu` alone, by sacrebleu's corpus score."""
+def corpus_bleu(
+    predictions: Sequence[str], references: Sequence[Sequence[str]], lowercase: bool = True, tokenize: str = "13a"
+) -> float:
+    """The value of `bleu` alone, by sacrebleu's corpus score; also with its other tokenizers (`none`: white space)."""
     check(predictions, references)
-    most = max(map(len, references))
-    # A missing reference is None: as an empty string it would count as a reference of length 0.
-    streams = [[group[i] if i < len(group) else None for group in references] for i in range(most)]
-    metric = BLEU(lowercase=True, tokenize="13a")
-    total = metric.corpus_score(list(predictions), streams)  # type: ignore[arg-type]  # None is allowed, not annotated
+    metric = BLEU(lowercase=lowercase, tokenize=tokenize)
+    total = metric.corpus_score(list(predictions), streams(references))  # type: ignore[arg-type]  # None is allowed
     return float(total.score)
-
-
-def ref_counts(references: Sequence[Sequence[str]]) -> str:
-    """How many references each example has, or `var` where that differs; for signatures."""
-    counts = {len(group) for group in references}
-    return str(counts.pop()) if len(counts) == 1 else "var"
 
 
 def of_sums(sums: Sequence[float]) -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from statistics import fmean
 
@@ -13,6 +15,18 @@ from harness.metrics import Score
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What one text shares with one reference, 0 to 1."""
+
+    precision: float
+    """Share of the text's n-grams, or words of a common subsequence, that the reference has."""
+    recall: float
+    """Share of the reference's that the text has."""
+    f1: float
+    """Their harmonic mean."""
+
+
 def compute(
     predictions: Sequence[str], references: Sequence[Sequence[str]], sources: Sequence[str] | None = None
 ) -> dict[str, Score]:
@@ -21,18 +35,26 @@ def compute(
     `rougeL` is the longest common subsequence of the whole texts, precision and recall weighed alike (the E2E scorer's
     ROUGE_L is another definition: family `rouge_l`); `rougeLsum` takes the subsequences line by line.
     """
-    scorer = RougeScorer(KINDS[:3], use_stemmer=False)
-    by_line = RougeScorer(KINDS[3:], use_stemmer=False)
-    rows = []
-    for prediction, group in zip(predictions, references, strict=True):
-        best = scorer.score_multi(list(group), prediction)
-        # Texts of one line have one subsequence, so the two are the same.
-        lines = any("\n" in text.strip() for text in (prediction, *group))
-        summary = by_line.score_multi(list(group), prediction)["rougeLsum"] if lines else best["rougeL"]
-        rows.append([100 * each.fmeasure for each in (*(best[kind] for kind in KINDS[:3]), summary)])
+    found = [parts(text, group) for text, group in zip(predictions, references, strict=True)]
     signature = f"rouge|f1|refs:best|stem:no|rouge-score:{version('rouge-score')}"
-    columns = zip(*rows, strict=True)
-    return {
-        kind: Score(fmean(column), signature, tuple(column), official=0.01)
-        for kind, column in zip(KINDS, columns, strict=True)
-    }
+    scores = {}
+    for kind in KINDS:
+        each = tuple(100 * one[kind].f1 for one in found)
+        scores[kind] = Score(fmean(each), signature, each, official=0.01)
+    return scores
+
+
+def parts(prediction: str, references: Sequence[str]) -> dict[str, Parts]:
+    """By kind, what the reference with the best F1 gives."""
+    best = _scorer(KINDS[:3]).score_multi(list(references), prediction)
+    # Texts of one line have one subsequence, so the two are the same.
+    if any("\n" in text.strip() for text in (prediction, *references)):
+        best |= _scorer(KINDS[3:]).score_multi(list(references), prediction)
+    else:
+        best["rougeLsum"] = best["rougeL"]
+    return {kind: Parts(one.precision, one.recall, one.fmeasure) for kind, one in best.items()}
+
+
+@cache
+def _scorer(kinds: tuple[str, ...]) -> RougeScorer:
+    return RougeScorer(kinds, use_stemmer=False)

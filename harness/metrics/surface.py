@@ -1,0 +1,73 @@
+"""What a text looks like beside its source and its references, whatever it says: overlap scores can be gamed, and these
+show how. Words are runs of letters and digits in lower case."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import fmean
+
+from harness.metrics import Score
+
+Pair = tuple[str, str]
+
+
+def compute(
+    predictions: Sequence[str], references: Sequence[Sequence[str]], sources: Sequence[str] | None = None
+) -> dict[str, Score]:
+    """`length_ratio`, `copy_rate`, `distinct_1`, `distinct_2`, `repetition`; shares are 0 to 1.
+
+    `length_ratio`: words of all outputs over the references' (mean over those of an item).
+    `copy_rate`: share of the outputs' pairs of adjacent words that stand in the source: 1 less that of novel bigrams
+    (See et al. 2017, https://aclanthology.org/P17-1099). Null without sources.
+    `distinct_n`: different n-grams over all n-grams of all outputs (Li et al. 2016, https://aclanthology.org/N16-1014).
+    `repetition`: mean over outputs of 1 less distinct over all bigrams (Welleck et al. 2020,
+    https://arxiv.org/abs/1908.04319).
+    """
+    texts = [words(text) for text in predictions]
+    bigrams = [pairs(text) for text in texts]
+    lengths = [fmean(len(words(text)) for text in group) for group in references]
+    sizes = tuple((float(len(text)), length) for text, length in zip(texts, lengths, strict=True))
+    repeated = tuple(1 - len(set(each)) / len(each) if each else 0.0 for each in bigrams)
+    found = {
+        "length_ratio": _ratio("length_ratio|words", sizes),
+        "copy_rate": Score(None, "copy_rate|bigrams", reason="needs the inputs; the files give none"),
+        "distinct_1": Score(_distinct([(word, "") for text in texts for word in text]), "distinct|n:1"),
+        "distinct_2": Score(_distinct([pair for each in bigrams for pair in each]), "distinct|n:2"),
+        "repetition": Score(fmean(repeated), "repetition|n:2", repeated),
+    }
+    if sources is not None:
+        kept = [set(pairs(words(source))) for source in sources]
+        rows = tuple(
+            (float(sum(pair in known for pair in each)), float(len(each)))
+            for each, known in zip(bigrams, kept, strict=True)
+        )
+        found["copy_rate"] = _ratio("copy_rate|bigrams", rows)
+    return found
+
+
+def words(text: str) -> list[str]:
+    """Runs of letters and digits, in lower case."""
+    return re.findall(r"\w+", text.lower())
+
+
+def pairs(text: Sequence[str]) -> list[Pair]:
+    """Adjacent words."""
+    return list(pairwise(text))
+
+
+def _distinct(ngrams: Sequence[Pair]) -> float:
+    return len(set(ngrams)) / len(ngrams) if ngrams else 0.0
+
+
+def _ratio(signature: str, rows: tuple[tuple[float, float], ...]) -> Score:
+    """The sum of the first over the sum of the second; null where that is 0."""
+
+    def of_sums(sums: Sequence[float]) -> float:
+        return sums[0] / sums[1] if sums[1] else 0.0
+
+    sums = [sum(column) for column in zip(*rows, strict=True)]
+    if not sums[1]:
+        return Score(None, signature, reason="there is nothing to divide by: no such words")
+    return Score(of_sums(sums), signature, tuple(map(of_sums, rows)), rows, of_sums)
