@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import forgetting
 from harness.cache import build_once, cache_folder
-from harness.data.baselines import best_constant, join_slots
+from harness.data.baselines import trivial
 from harness.evaluate import read_lines, write_lines
 from harness.forward import LabelForward
 from harness.lm_eval_tasks import compare, score_tasks
 from harness.methods import answer
-from harness.metrics.bleu import corpus_bleu
-from harness.metrics.classes import accuracy
 from harness.results import TYPOS, Forgetting, LmEvalTask, hash_of
 from harness.robustness import mistyped_task, same
 from harness.task import DTYPES, Base, Task, kind_of
@@ -49,6 +46,8 @@ class BaseFolders:
         quality = base | {"data": key["data"], "eval": scored, "validation": validated}
         forgotten = base | {"forgetting": outcome["forgetting"], "batch": settings.eval.batch_size}
         tasks = base | {"lm_eval": outcome.get("lm_eval")}
+        if settings.data.head_classes is not None:
+            forgotten["head"] = True  # of which nothing is measured: not what a run without a head looks for
         return BaseFolders(
             cache_folder() / "base" / f"quality-{hash_of(quality)[:16]}",
             cache_folder() / "base" / f"forgetting-{hash_of(forgotten)[:16]}",
@@ -67,7 +66,7 @@ def measure_base(settings: RunSettings, base: Base, watch: Watch) -> None:
         task = Task(settings, base, shots=0)
         scores = task.score(task.predict(answer, model, forward, watch.progress))
         scored = {"val_loss": forward.mean_loss(task.validation)} | scores.quality
-        baselines = trivial_baselines(settings, task)
+        baselines = trivial(settings.data, task.train, task.test)
         content = {"quality": scored, "signatures": scores.signatures, "baselines": baselines}
         write_lines(folder / "predictions.jsonl", scores.lines)
         if noisy := mistyped_task(settings, base, shots=0):
@@ -155,16 +154,3 @@ def measure_lm_eval(
         results, lines = score_tasks(settings.method.generate, model, tokenizer, settings.lm_eval, batch_size)
     write_lines(folder / "lm_eval.jsonl", lines)
     return compare(results_before, results, lines_before, lines)
-
-
-def trivial_baselines(settings: RunSettings, task: Task) -> dict[str, float]:
-    """BLEU of two answers that need no model, or the accuracy of the most frequent class."""
-    if task.kind == "classification":
-        common = Counter(example.references[0] for example in task.train).most_common(1)[0][0]
-        return {"most_frequent_class": accuracy([common] * len(task.test), [e.references[0] for e in task.test])}
-    references = [example.references for example in task.test]
-    constant = best_constant(task.train, candidates=200, seed=0)
-    texts = {"best_constant": [constant] * len(task.test)}
-    if settings.data.mr_form:
-        texts["join_slots"] = [join_slots(example.source) for example in task.test]
-    return {name: corpus_bleu(lines, references) for name, lines in texts.items()}

@@ -154,12 +154,7 @@ class RunSettings(Settings):
             "settings": outcome
             | {"roles": self.roles, "dtype": self.precision, "seed": None if self.method.untouched else self.seed},
             "model": {"name": self.model.name, "attention": self.model.attention} | self.model.identity(),
-            "data": {
-                "name": self.data.name,
-                "prompt": self.data.prompt,
-                "metrics": list(self.data.metrics),
-                "sha256": data.load(self.data)[1],
-            },
+            "data": self.data.outcome() | {"sha256": data.load(self.data)[1]},
             "environment": fingerprint(self.device, self.threads),
             "repeat": self.repeat,
         }
@@ -185,14 +180,9 @@ def settings_from(config: DictConfig) -> RunSettings:
     failed = set()
     for name, value in groups.items():
         if isinstance(value, dict) and "_target_" in value:
-            try:
-                target: Any = get_class(value["_target_"])
-                groups[name] = target.model_validate({k: v for k, v in value.items() if k != "_target_"})
-            except ValidationError as error:
-                problems |= _describe(error, (name,), known)
-                failed.add(name)
-            except Exception as error:  # get_class raises a bare Exception for a name that does not exist
-                problems[f"{name}._target_"] = f"{name}._target_: {first_line(error)}"
+            before = len(problems)
+            groups[name] = _built(value, (name,), known, problems)
+            if len(problems) > before:
                 failed.add(name)
     try:
         settings = RunSettings.model_validate(groups)
@@ -207,10 +197,32 @@ def settings_from(config: DictConfig) -> RunSettings:
     return settings
 
 
+def _built(node: dict[str, Any], place: tuple[str, ...], known: list[str], problems: dict[str, str]) -> Any:
+    """The node, or the object that its `_target_` names, with those of the nodes inside it; adds to `problems`."""
+    before = len(problems)
+    content = {
+        name: _built(value, (*place, str(name)), known, problems) if isinstance(value, dict) else value
+        for name, value in node.items()
+        if name != "_target_"
+    }
+    if "_target_" not in node or len(problems) > before:
+        return content
+    try:
+        target: Any = get_class(node["_target_"])
+        return target.model_validate(content)
+    except ValidationError as error:
+        problems |= _describe(error, place, known)
+    except Exception as error:  # get_class raises a bare Exception for a name that does not exist
+        where = ".".join((*place, "_target_"))
+        problems[where] = f"{where}: {first_line(error)}"
+    return None
+
+
 def _missing(node: DictConfig, place: str = "") -> list[str]:
     """The dotted keys that must be given and are not."""
     found = []
-    for name in map(str, node):
+    name: Any  # a verbalizer's may be a number
+    for name in node:
         if OmegaConf.is_missing(node, name):
             found.append(f"{place}{name}")
         elif not OmegaConf.is_interpolation(node, name) and isinstance(node[name], DictConfig):
@@ -240,7 +252,8 @@ def contradictions(settings: RunSettings) -> list[str]:
         problems.append(
             f"quantization={quantization.label()}: {method.name} {why}; use quantization=none, or method=lora"
         )
-    if settings.data.classes is not None and "classification" not in method.facts.kinds:
+    problems += settings.data.problems()
+    if settings.data.head_classes is not None and "classification" not in method.facts.kinds:
         problems.append(
             f"method={method.name}: does not work under a classification head, which data={settings.data.name} needs; "
             "use method=lora"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from harness import metrics
-from harness.data import Example
-from harness.data.batching import Batch, collate_prompts
+from harness.data import Example, Source
+from harness.data.batching import Batch, Encoded, collate, collate_prompts
 from harness.forward import LabelForward
-from harness.metrics.classes import accuracy, macro_f1
+from harness.metrics.classes import accuracy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -37,6 +38,22 @@ class Scores:
     """By score: why it is None."""
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one test example."""
+
+    text: str
+    """Its answer: a text, or the likeliest class; empty for a text without a prompt."""
+    probabilities: tuple[float, ...] | None = None
+    """Of each class of the task, in its order; None where the task has none."""
+    normalised: tuple[float, ...] | None = None
+    """The same from log-likelihoods per token of the class's text; None under a classification head."""
+    log_likelihood: float | None = None
+    """Summed over the tokens of a text without a prompt, in nats."""
+    tokens: int | None = None
+    """How many they are."""
+
+
 @torch.no_grad()
 def generate(
     answer: Answer,
@@ -45,8 +62,10 @@ def generate(
     prompts: Sequence[Sequence[int]],
     settings: Eval,
     progress: Callable[[int], None] = lambda done: None,
+    source: Source | None = None,
 ) -> list[str]:
-    """For each prompt the new text: up to the end token, white space stripped, its first line alone."""
+    """For each prompt the new text: up to the end token, cut and stripped as the task `source` says; None: its first
+    line alone."""
     from transformers import GenerationConfig
 
     # Beam options are refused by transformers where there are no beams.
@@ -71,31 +90,98 @@ def generate(
         ids, mask = collate_prompts([prompts[i] for i in chosen], int(tokenizer.pad_token_id or 0))
         new = answer(model, ids.to(device), mask.to(device), config)
         for i, text in zip(chosen, tokenizer.batch_decode(new, skip_special_tokens=True), strict=True):
-            texts[i] = first_line(text)
+            texts[i] = first_line(text) if source is None else answer_of(text, source)
         progress(start + len(chosen))
     return texts
 
 
 @torch.no_grad()
-def classify(forward: LabelForward, batches: Sequence[Batch], classes: Sequence[str]) -> list[str]:
-    """For each text the most likely class."""
+def classify(forward: LabelForward, batches: Sequence[Batch], classes: Sequence[str]) -> list[Prediction]:
+    """For each text the most likely class, by a classification head."""
     forward.model.eval()
-    return [classes[i] for batch in batches for i in forward.logits(batch).argmax(-1).tolist()]
+    rows = [row for batch in batches for row in forward.logits(batch).float().softmax(-1).tolist()]
+    return [Prediction(classes[row.index(max(row))], tuple(row)) for row in rows]
 
 
-def score_classes(examples: Sequence[Example], predictions: Sequence[str]) -> Scores:
-    """Accuracy and macro F1 of predicted classes."""
-    expected = [example.references[0] for example in examples]
-    lines = tuple(
-        {"index": i, "prediction": p, "right": p == e}
-        for i, (p, e) in enumerate(zip(predictions, expected, strict=True))
-    )
+@torch.no_grad()
+def log_likelihoods(
+    forward: LabelForward,
+    examples: Sequence[Encoded],
+    batch_size: int,
+    pad: int,
+    device: Any,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[tuple[float, int]]:
+    """For each example the summed log-likelihood of its scored tokens in nats, and how many they are."""
+    forward.model.eval()
+    order = sorted(range(len(examples)), key=lambda i: (len(examples[i]), i))
+    found = [(0.0, 0)] * len(examples)
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        batch = collate([examples[i] for i in chosen], pad).to(device)
+        assert batch.predict is not None
+        each = forward.logits(batch).float().log_softmax(-1).gather(1, batch.targets[:, None])[:, 0].tolist()
+        for i, count in zip(chosen, batch.predict.sum(1).tolist(), strict=True):
+            found[i] = (sum(each[:count]), count)
+            del each[:count]
+        progress(start + len(chosen))
+    return found
+
+
+def by_likelihood(found: Sequence[tuple[float, int]], classes: Sequence[str]) -> Prediction:
+    """The prediction that the log-likelihoods and token counts of all classes make: the likeliest one."""
+    sums = torch.tensor([value for value, _ in found], dtype=torch.float64)
+    counts = torch.tensor([count for _, count in found])
+    plain, normalised = sums.softmax(0).tolist(), (sums / counts).softmax(0).tolist()
+    return Prediction(classes[int(sums.argmax())], tuple(plain), tuple(normalised))
+
+
+def score_classes(examples: Sequence[Example], predictions: Sequence[Prediction], source: Source) -> Scores:
+    """The task's scores of predicted classes; the lines hold the probabilities of all classes and which is right."""
+    classes = source.classes or ()
+    texts, expected = [made.text for made in predictions], [example.references[0] for example in examples]
+    scores = score(examples, texts, source.metrics)
+    quality, signatures = dict(scores.quality), dict(scores.signatures)
+    lines = []
+    for line, made, right in zip(scores.lines, predictions, expected, strict=True):
+        more = {"right": made.text == right, "label": classes.index(right), "probabilities": made.probabilities}
+        lines.append(line | more | ({"probabilities_normalised": made.normalised} if made.normalised else {}))
+    if normalised := [made.normalised for made in predictions if made.normalised is not None]:
+        likeliest = [classes[row.index(max(row))] for row in normalised]
+        quality["accuracy_normalised"] = accuracy(likeliest, expected)
+        signatures["accuracy_normalised"] = "share of right classes, the likeliest per token of its text"
+    return Scores(quality, signatures, tuple(lines), scores.reasons)
+
+
+def score_texts(predictions: Sequence[Prediction], examples: Sequence[Example]) -> Scores:
+    """Perplexity of texts without a prompt, by token of the model and by word of the text."""
+    sums = [prediction.log_likelihood or 0.0 for prediction in predictions]
+    counts = [prediction.tokens or 0 for prediction in predictions]
+    words = [len(example.references[0].split()) for example in examples]
+    loss = -sum(sums) / sum(counts)
     quality: dict[str, float | None] = {
-        "accuracy": accuracy(predictions, expected),
-        "macro_f1": macro_f1(predictions, expected),
+        "loss": loss,
+        "perplexity": math.exp(min(loss, 700)),
+        "word_perplexity": math.exp(min(-sum(sums) / sum(words), 700)),
     }
-    signatures = {"accuracy": "share of right classes", "macro_f1": "mean F1 over the classes that occur"}
-    return Scores(quality, signatures, lines)
+    blocks = "over all tokens of the test blocks but the first of each"
+    signatures = {
+        "loss": f"mean nats per token, {blocks}",
+        "perplexity": f"exp of the mean nats per token, {blocks}",
+        "word_perplexity": "exp of the nats over words (text between white space)",
+    }
+    lines = [
+        {"index": i, "log_likelihood": value, "tokens": count, "words": word}
+        for i, (value, count, word) in enumerate(zip(sums, counts, words, strict=True))
+    ]
+    return Scores(quality, signatures, tuple(lines))
+
+
+def answer_of(text: str, source: Source) -> str:
+    """The part of a generated text that is the answer."""
+    for stop in source.stop:
+        text = text.partition(stop)[0]
+    return text.strip() if source.multiline else first_line(text)
 
 
 def first_line(text: str) -> str:

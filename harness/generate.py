@@ -110,11 +110,11 @@ def answers_of(run: FinishedRun, model: Any, tokenizer: Any, sources: Sequence[s
     from harness.task import encoder_of
 
     settings = run.settings
-    if settings.data.classes is not None:
+    if settings.data.head_classes is not None:
         raise UserError(f"{run.name}: sorts texts into classes and writes none; name runs that generate text")
     encoder = encoder_of(settings, (model, tokenizer))
     prompts = [encoder.prompt(Example(source, ()), settings.eval.max_new_tokens) for source in sources]
-    return generate(settings.method.generate, model, tokenizer, prompts, settings.eval)
+    return generate(settings.method.generate, model, tokenizer, prompts, settings.eval, source=settings.data)
 
 
 def taken_off(model: Any) -> Any | None:

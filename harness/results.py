@@ -214,10 +214,12 @@ class Record(_Section):
     signatures: dict[str, str] = {}
     """By metric: which scorer, version and settings."""
     baselines: dict[str, float] = {}
-    """BLEU of answers that need no model: `join_slots`, `best_constant`."""
+    """Answers that need no model: BLEU of `join_slots`, `best_constant`; accuracy of `most_frequent_class`."""
     test_examples: int | None = None
     train_tokens: int | None = None
     """Prompt and completion tokens that training consumed, padding not counted."""
+    truncated: dict[str, tuple[int, int]] = {}
+    """By split: examples whose text was cut to fit, of how many that were read; in training, each time counts."""
     forgetting: Forgetting | None = None
     lm_eval: dict[str, LmEvalTask] | None = None
     """By task of `lm_eval.tasks`."""

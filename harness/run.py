@@ -221,6 +221,7 @@ def _measured(
         signatures=scores.signatures | {"val_loss": VAL_LOSS[task.kind]},
         baselines=before["baselines"],
         test_examples=len(task.test),
+        truncated=task.truncated,
         train_tokens=state.tokens if state else 0,
         forgetting=forgotten,
         lm_eval=tasks,

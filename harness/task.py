@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from harness import data, targets
-from harness.data import Example
-from harness.data.batching import Batch, Encoded, Encoder, collate, training_batches
+from harness.data import Example, Source
+from harness.data.batching import Batch, Encoded, collate, training_batches
+from harness.data.encoding import Encoder
 from harness.environment import resolve_device
 from harness.errors import UserError
-from harness.evaluate import Answer, Scores, classify, generate, score, score_classes
+from harness.evaluate import (
+    Answer,
+    Prediction,
+    Scores,
+    by_likelihood,
+    classify,
+    generate,
+    log_likelihoods,
+    score,
+    score_classes,
+    score_texts,
+)
 from harness.forward import LabelForward
 from harness.methods import Kind, Site
 from harness.quantization import load_quantized
@@ -37,14 +49,14 @@ def load_base(settings: RunSettings) -> Base:
         base: Base = load_quantized(
             settings.quantization,
             dtype,
-            lambda quantized: settings.model.load(dtype, device, quantized, settings.data.classes),
+            lambda quantized: settings.model.load(dtype, device, quantized, settings.data.head_classes),
         )
     return base
 
 
 def kind_of(settings: RunSettings, model: Any) -> Kind:
     """What kind of model this is, for these data."""
-    if settings.data.classes is not None:
+    if settings.data.head_classes is not None:
         return "classification"
     return "seq2seq" if model.config.is_encoder_decoder else "causal"
 
@@ -62,6 +74,26 @@ def pick(examples: Sequence[Example], count: int | None) -> list[Example]:
         return list(examples)
     chosen = sorted(random.Random("examples").sample(range(len(examples)), count))
     return [examples[i] for i in chosen]
+
+
+def by_task(examples: Sequence[Example], count: int | None) -> list[Example]:
+    """As `pick`, of each task of a mixture."""
+    tasks = dict.fromkeys(example.task for example in examples)
+    return [chosen for task in tasks for chosen in pick([e for e in examples if e.task == task], count)]
+
+
+def together(parts: Sequence[tuple[str, list[int], Scores]]) -> Scores:
+    """The scores of a mixture's tasks: name, indices of its test examples, its scores."""
+    quality: dict[str, float | None] = {}
+    signatures: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    lines = []
+    for task, indices, scores in parts:
+        reasons |= {f"{task}/{name}": why for name, why in scores.reasons.items()}
+        quality |= {f"{task}/{name}": value for name, value in scores.quality.items()}
+        signatures |= {f"{task}/{name}": text for name, text in scores.signatures.items()}
+        lines += [line | {"index": i, "task": task} for i, line in zip(indices, scores.lines, strict=True)]
+    return Scores(quality, signatures, tuple(lines), reasons)
 
 
 def encoder_of(settings: RunSettings, base: Base) -> Encoder:
@@ -84,45 +116,112 @@ class Task:
         self.encoder = encoder_of(settings, base)
         self.pad = model.config.pad_token_id = int(tokenizer.pad_token_id)
         self.train = splits.train
-        self.test = pick(splits.test, settings.eval.test_examples)
-        chosen = pick(splits.validation, settings.train.validation_examples)
+        self.test = by_task(splits.test, settings.eval.test_examples)
+        chosen = by_task(splits.validation, settings.train.validation_examples)
         if not self.test or not chosen:
             raise UserError("the test or the validation split is empty; check the data")
-        before = self._solved(settings.method.shots if shots is None else shots)
-        self.prompts = [self.encoder.prompt(example, settings.eval.max_new_tokens, before) for example in self.test]
+        self.shots = settings.method.shots if shots is None else shots
+        self.truncated: dict[str, tuple[int, int]] = {}
+        """By split: examples that were cut to fit, of how many; of training, those that were trained on."""
         encoded = sorted((self.encoder.pair(e, e.references[0]) for e in chosen), key=len)
+        self._count("validation", encoded)
         self.validation = self._batched(encoded, settings.train.batch_size)
+        self._prepare_test()
 
-    def _solved(self, shots: int) -> str:
-        """`shots` training examples drawn by the run's seed, each with its first answer and a blank line behind it."""
-        if shots > len(self.train):
-            available = len(self.train)
-            raise UserError(f"method.shots={shots}: the training split has {available} examples; give at most that")
-        chosen = random.Random(f"shots {self.settings.seed}").sample(self.train, shots)
-        return "".join(f"{self.settings.data.render(example)} {example.references[0]}\n\n" for example in chosen)
+    def _prepare_test(self) -> None:
+        """Encode the test examples, each as its task is answered: prompts to go on from, or texts to be judged."""
+        self.prompts: dict[int, list[int]] = {}
+        self.judged: dict[int, list[Encoded]] = {}
+        cuts = []
+        shots = {task: self._solved(task) for task in {example.task for example in self.test}}
+        for i, example in enumerate(self.test):
+            source = self.settings.data.of(example)
+            if source.plain:
+                self.judged[i] = [self.encoder.pair(example, example.references[0])]
+                cuts.append(self.judged[i][0].cut)
+            elif source.classes is not None and source.head_classes is None:
+                self.judged[i], cut = self.encoder.candidates(example, shots[example.task])
+                cuts.append(cut)
+            else:
+                prompt = self.encoder.fit(example, self.settings.eval.max_new_tokens, shots[example.task])
+                self.prompts[i] = list(prompt.ids)
+                cuts.append(prompt.cut)
+        self.truncated["test"] = (sum(cuts), len(cuts))
+
+    def first_prompt(self) -> list[int]:
+        """Token ids of the first test example, to go on from."""
+        return next(iter(self.prompts.values())) if self.prompts else list(self.judged[0][0].ids)
+
+    def _count(self, split: str, examples: Sequence[Encoded]) -> None:
+        cut, all_ = self.truncated.get(split, (0, 0))
+        self.truncated[split] = (cut + sum(example.cut for example in examples), all_ + len(examples))
+
+    def _solved(self, task: str) -> list[Example]:
+        """Training examples of a task drawn by the run's seed, as many as are shown in front of each test input."""
+        train = [example for example in self.train if example.task == task]
+        if self.shots > len(train):
+            raise UserError(
+                f"method.shots={self.shots}: the training split has {len(train)} examples; give at most that"
+            )
+        return random.Random(f"shots {self.settings.seed}").sample(train, self.shots)
 
     def _batched(self, examples: Sequence[Encoded], size: int) -> list[Batch]:
         return [collate(examples[i : i + size], self.pad).to(self.device) for i in range(0, len(examples), size)]
 
-    def predict(self, answer: Answer, model: Any, forward: LabelForward, progress: Callable[[int], None]) -> list[str]:
-        """What a model says of each test example: a text, or a class."""
-        if self.kind != "classification":
-            return generate(answer, model, self.tokenizer, self.prompts, self.settings.eval, progress)
-        texts = [Encoded(tuple(prompt), label=0) for prompt in self.prompts]  # the label is not looked at
-        return classify(forward, self._batched(texts, self.settings.eval.batch_size), self.settings.data.classes or ())
-
-    def score(self, predictions: Sequence[str]) -> Scores:
-        """Scores of what `predict` gave."""
+    def predict(
+        self, answer: Answer, model: Any, forward: LabelForward, progress: Callable[[int], None]
+    ) -> list[Prediction]:
+        """What a model says of each test example: a text, a class, or the likelihood of a text without a prompt."""
+        made: dict[int, Prediction] = {}
+        size = self.settings.eval.batch_size
         if self.kind == "classification":
-            return score_classes(self.test, predictions)
-        return score(self.test, predictions, self.settings.data.metrics)
+            texts = [Encoded(tuple(prompt), label=0) for prompt in self.prompts.values()]  # the label is not looked at
+            classes = self.settings.data.head_classes or ()
+            made |= zip(self.prompts, classify(forward, self._batched(texts, size), classes), strict=True)
+        else:
+            for source, chosen in self._of_each_task(self.prompts):
+                prompts = [self.prompts[i] for i in chosen]
+                texts_ = generate(answer, model, self.tokenizer, prompts, self.settings.eval, progress, source)
+                made |= zip(chosen, map(Prediction, texts_), strict=True)
+        judged = [encoded for rows in self.judged.values() for encoded in rows]
+        found = iter(log_likelihoods(forward, judged, size, self.pad, self.device, progress))
+        for i, rows in self.judged.items():
+            likelihoods = [next(found) for _ in rows]
+            source = self.settings.data.of(self.test[i])
+            if source.plain:
+                ((value, count),) = likelihoods
+                made[i] = Prediction("", log_likelihood=value, tokens=count)
+            else:
+                made[i] = by_likelihood(likelihoods, source.classes or ())
+        return [made[i] for i in range(len(self.test))]
+
+    def _of_each_task(self, indices: Iterable[int]) -> list[tuple[Source, list[int]]]:
+        """Test examples by the task that they belong to."""
+        groups: dict[str, list[int]] = {}
+        for i in indices:
+            groups.setdefault(self.test[i].task, []).append(i)
+        return [(self.settings.data.of(self.test[group[0]]), group) for group in groups.values()]
+
+    def score(self, predictions: Sequence[Prediction]) -> Scores:
+        """Scores of what `predict` gave; of a mixture, those of each task under its name, as in `gsm8k/accuracy`."""
+        parts = []
+        for source, chosen in self._of_each_task(range(len(self.test))):
+            examples, made = [self.test[i] for i in chosen], [predictions[i] for i in chosen]
+            if source.plain:
+                scores = score_texts(made, examples)
+            elif source.classes is not None:
+                scores = score_classes(examples, made, source)
+            else:
+                scores = score(examples, [prediction.text for prediction in made], source.metrics)
+            parts.append((examples[0].task, chosen, scores))
+        return parts[0][2] if len(parts) == 1 and not parts[0][0] else together(parts)
 
     def site(self) -> Site:
         """Where a method is applied."""
 
         def inputs() -> Iterator[dict[str, torch.Tensor]]:
             size, seed = self.settings.train.batch_size, self.settings.seed
-            for examples in self.batches(size, seed):
+            for examples in training_batches(self.train, self.encoder, size, seed):
                 yield collate(examples, self.pad).to(self.device).inputs()
 
         if self.kind not in (method := self.settings.method).facts.kinds:
@@ -132,5 +231,7 @@ class Task:
         return Site(self.tokenizer, roles, self.kind, self.settings.train.steps, inputs)
 
     def batches(self, size: int, seed: int) -> Iterator[list[Encoded]]:
-        """Endless training batches."""
-        return training_batches(self.train, self.encoder, size, seed)
+        """Endless training batches. Each that is taken counts in `truncated`."""
+        for examples in training_batches(self.train, self.encoder, size, seed):
+            self._count("train", examples)
+            yield examples

@@ -185,7 +185,15 @@ class Bases:
         if settings.quantization.kind != "none":
             return None
         cpu = settings.model_copy(update={"device": "cpu", "dtype": settings.precision})
-        key = json.dumps([settings.model.identity(), settings.model.attention, settings.precision, settings.device])
+        key = json.dumps(
+            [
+                settings.model.identity(),
+                settings.model.attention,
+                settings.precision,
+                settings.device,
+                settings.data.head_classes,
+            ]
+        )
         if key != self._key:
             self._base, self._key = None, None
             self._base, self._key = load_base(cpu), key

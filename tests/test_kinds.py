@@ -91,7 +91,8 @@ def works(overrides: list[str]) -> None:
     found = []
     for size in (1, 3):
         a.task.settings = settings(*overrides, f"eval.batch_size={size}")
-        found.append(a.task.predict(a.settings.method.generate, a.model, a.forward, lambda done: None))
+        made = a.task.predict(a.settings.method.generate, a.model, a.forward, lambda done: None)
+        found.append([prediction.text for prediction in made])
     assert found[0] == found[1]
 
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import functools
+import random
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from harness.errors import nearest
+from harness.metrics import families
 from harness.results import hash_of
 from harness.settings import Settings
+
+OUTCOME = ("classes", "head", "metrics", "multiline", "stop", "truncate", "chat", "template_seed")
+"""Settings of a source that can change a run's outcome, besides its prompt and its content."""
+
+
+Templates = str | Annotated[tuple[str, ...], Field(strict=False)]
+"""A Jinja template, or several."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +31,8 @@ class Example:
     """The input, for E2E-form data a meaning representation (MR)."""
     references: tuple[str, ...]
     """One or more accepted outputs."""
+    task: str = ""
+    """Which task of a mixture it belongs to; empty elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -37,37 +49,94 @@ class Source(Settings):
 
     mr_form: ClassVar[bool] = False
     """Sources are meaning representations in the E2E form, so that slots can be counted."""
+    plain: ClassVar[bool] = False
+    """Examples are texts without a prompt, trained and scored on the likelihood of their tokens."""
 
     name: str
-    prompt: str
-    """Jinja template of the text before the completion; `source` is the example's input."""
+    prompt: Templates
+    """Jinja template of the text before the completion (`source` is the example's input), or several, of which one is
+    drawn for each example."""
+    template_seed: int = 0
+    """Draws the template, where there are several."""
 
     classes: tuple[str, ...] | None = Field(default=None, strict=False)
-    """The answers are these classes, told apart by a classification head; None: they are texts."""
-
+    """The answers are these classes; None: they are texts."""
+    head: bool = True
+    """Classes are told apart by a classification head; False: by the likelihood of each as the answer's text."""
     metrics: tuple[str, ...] = Field(strict=False)
-    """The families of `harness.metrics` that score answers which are texts."""
+    """The families of `harness.metrics` that score the answers."""
+    multiline: bool = False
+    """An answer may have several lines; False: only the first line with text counts."""
+    stop: tuple[str, ...] = Field(default=(), strict=False)
+    """An answer ends where one of these texts begins."""
+    truncate: Literal["error", "left", "right"] = "error"
+    """Where an input that is too long loses text: at its start (left) or its end (right); error: it is refused."""
+    chat: bool = False
+    """The prompt is put to the model as a user's turn of its chat template."""
 
     @abstractmethod
     def load(self) -> Splits:
         """The examples. Raises UserError that names the file and the line."""
 
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
+
+    @property
+    def head_classes(self) -> tuple[str, ...] | None:
+        """The classes of the classification head that the task needs; None where the model answers with text."""
+        return self.classes if self.head else None
+
     def render(self, example: Example) -> str:
         """The text that the model completes."""
-        text: str = _template(self.prompt).render(source=example.source)
+        text: str = template(self.drawn(example.source)).render(source=example.source)
         return text
+
+    def drawn(self, source: str) -> str:
+        """The template of this input: the same in every run, whatever the other inputs are."""
+        if isinstance(self.prompt, str):
+            return self.prompt
+        return random.Random(f"template {self.template_seed} {source}").choice(self.prompt)
+
+    def of(self, example: Example) -> Source:
+        """The task that the example belongs to: this one, or one of a mixture's."""
+        return self
+
+    def weights(self) -> dict[str, float]:
+        """By task of a mixture, its share of the training examples; empty elsewhere."""
+        return {}
+
+    def problems(self) -> list[str]:
+        """Settings that contradict each other, a line each."""
+        found = []
+        if not self.prompt and not self.plain:
+            found.append("data.prompt: is empty; give a Jinja template")
+        if unknown := [name for name in self.metrics if name not in families()]:
+            found.append(f"data.metrics: there is no {unknown[0]}; {nearest(unknown[0], families())}")
+        if self.chat and self.head_classes is not None:
+            found.append("data.chat=true: a classification head reads plain text; use data.head=false, or chat=false")
+        return found
+
+    def outcome(self) -> dict[str, Any]:
+        """What can change a run's outcome besides the examples: a part of its key."""
+        return {"name": self.name, "prompt": self.prompt} | self.model_dump(
+            mode="json", include=set(OUTCOME), exclude_defaults=True
+        )
 
 
 @functools.cache
 def load(source: Source) -> tuple[Splits, str]:
     """The examples of a source and the SHA-256 of their content, read once a process."""
     splits = source.load()
-    content = [[[e.source, *e.references] for e in split] for split in (splits.train, splits.validation, splits.test)]
+    content = [
+        [[e.source, *e.references, *([{"task": e.task}] if e.task else [])] for e in split]
+        for split in (splits.train, splits.validation, splits.test)
+    ]
     return splits, hash_of(content)
 
 
 @functools.cache
-def _template(text: str):  # type: ignore[no-untyped-def]  # jinja2 is imported only when a prompt is rendered
+def template(text: str):  # type: ignore[no-untyped-def]  # jinja2 is imported only when a prompt is rendered
+    """A Jinja template in which a name that is not given is an error. Raises jinja2's TemplateError."""
     from jinja2 import Environment, StrictUndefined
 
     return Environment(undefined=StrictUndefined, autoescape=False).from_string(text)

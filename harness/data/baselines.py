@@ -1,12 +1,15 @@
-"""Two answers that no model is needed for: what a score must beat before it means that anything was learned."""
+"""Answers that no model is needed for: what a score must beat before it means that anything was learned."""
 
 import random
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from sacrebleu.metrics.bleu import BLEU
 
-from harness.data import Example
+from harness.data import Example, Source
+from harness.metrics.bleu import corpus_bleu
+from harness.metrics.classes import accuracy
 
 SCORED_ON = 100
 """Training examples on which each candidate constant is scored; more would cost time and hardly change the choice."""
@@ -41,3 +44,29 @@ def best_constant(train: Sequence[Example], candidates: int, seed: int) -> str:
     bleu = BLEU(lowercase=True, references=columns)  # type: ignore[arg-type]  # so that they are counted only once
     scores = [bleu.corpus_score([text] * len(sample), None).score for text in tried]
     return tried[scores.index(max(scores))]
+
+
+def trivial(source: Source, train: Sequence[Example], test: Sequence[Example]) -> dict[str, float]:
+    """The accuracy of the most frequent class, or BLEU of two answers that need no model; by task of a mixture.
+
+    Nothing for texts without a prompt, and for answers that BLEU does not measure.
+    """
+    found: dict[str, float] = {}
+    for task in dict.fromkeys(example.task for example in test):
+        examples, known = [e for e in test if e.task == task], [e for e in train if e.task == task]
+        one = _of_task(source.of(examples[0]), known, examples)
+        found |= {f"{task}/{name}" if task else name: value for name, value in one.items()}
+    return found
+
+
+def _of_task(source: Source, train: Sequence[Example], test: Sequence[Example]) -> dict[str, float]:
+    if source.classes is not None:
+        common = Counter(example.references[0] for example in train).most_common(1)[0][0]
+        return {"most_frequent_class": accuracy([common] * len(test), [e.references[0] for e in test])}
+    if source.plain or "bleu" not in source.metrics:
+        return {}
+    references = [example.references for example in test]
+    texts = {"best_constant": [best_constant(train, candidates=200, seed=0)] * len(test)}
+    if source.mr_form:
+        texts["join_slots"] = [join_slots(example.source) for example in test]
+    return {name: corpus_bleu(lines, references) for name, lines in texts.items()}

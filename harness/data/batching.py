@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from harness.data import Example, Source
+from harness.data import Example
 from harness.errors import UserError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from harness.data.encoding import Encoder
 
 BUCKET = 32
 """Batches drawn together and sorted by length: enough to save padding, few enough to keep the order random."""
@@ -36,6 +36,8 @@ class Encoded:
     scored_from: int = 0
     answer: tuple[int, ...] = ()
     label: int | None = None
+    cut: bool = False
+    """Text of the example was left out, so that it fits."""
 
     def __len__(self) -> int:
         return len(self.ids) + len(self.answer)
@@ -78,62 +80,6 @@ class Batch:
         """The same batch on a device."""
         moved: dict[str, Any] = {n: None if tensor is None else tensor.to(device) for n, tensor in vars(self).items()}
         return Batch(**moved)
-
-
-class Encoder:
-    """Turns examples of a task into token ids. Raises UserError where a text is longer than it may be."""
-
-    def __init__(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        source: Source,
-        max_length: int,
-        context: int,
-        decoder_start: int | None = None,
-    ) -> None:
-        """`decoder_start`: the token that a sequence-to-sequence model's answers start from; None for others."""
-        self.tokenizer = tokenizer
-        self.source = source
-        self.max_length = max_length
-        self.context = context
-        self.decoder_start = decoder_start
-
-    def prompt(self, example: Example, room: int, before: str = "") -> list[int]:
-        """The prompt's ids behind the text `before`, with room for an answer of `room` tokens where that follows it in
-        the model's context: a causal model's does."""
-        causal = self.decoder_start is None and self.source.classes is None
-        room = room if causal else 0
-        text = before + self.source.render(example)
-        # An encoder reads a whole text, with the tokens that mark its ends; a causal model goes on with it.
-        ids: list[int] = self.tokenizer(text, add_special_tokens=not causal)["input_ids"]
-        if len(ids) + room > self.context:
-            remedy = "lower method.shots" if before else "shorten it"
-            raise UserError(
-                f"a prompt of {len(ids)} tokens with room for {room} more does not fit the model's context of "
-                f"{self.context} tokens: {example.source[:60]}…; {remedy}, or lower eval.max_new_tokens"
-            )
-        return ids
-
-    def pair(self, example: Example, reference: str) -> Encoded:
-        """An example with one of its references, to train or validate on."""
-        if self.source.classes is not None:
-            made = Encoded(tuple(self.prompt(example, 0)), label=self.source.classes.index(reference))
-        elif self.decoder_start is not None:
-            answer = (self.decoder_start, *self._completion(reference))
-            made = Encoded(tuple(self.prompt(example, 0)), answer=answer)
-        else:
-            prompt = self.prompt(example, 1)
-            made = Encoded((*prompt, *self._completion(" " + reference)), scored_from=len(prompt))
-        limit = min(self.max_length, self.context)
-        if (longest := max(len(made.ids), len(made.answer))) > limit:
-            raise UserError(
-                f"an example of {longest} tokens is longer than {limit}: {example.source[:60]}…; raise "
-                f"train.max_length (the model's context is {self.context}) or remove the example"
-            )
-        return made
-
-    def _completion(self, text: str) -> tuple[int, ...]:
-        return (*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id)
 
 
 def padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -196,14 +142,24 @@ def collate_prompts(prompts: Sequence[Sequence[int]], pad: int) -> tuple[torch.T
     return ids, mask
 
 
-def endless(pairs: int, seed: int) -> Iterator[int]:
+def endless(pairs: int, seed: int, name: str = "") -> Iterator[int]:
     """Indices of all pairs in one random order after another."""
     epoch = 0
     while True:
         order = list(range(pairs))
-        random.Random(f"order {seed} {epoch}").shuffle(order)
+        random.Random(f"order {seed} {epoch}{name}").shuffle(order)
         yield from order
         epoch += 1
+
+
+def mixed(groups: Mapping[str, Sequence[int]], weights: Mapping[str, float], seed: int) -> Iterator[int]:
+    """Endless draws from groups of indices: the group by weight, within it one random order after another."""
+    names = list(groups)
+    orders = {name: endless(len(groups[name]), seed, f" {name}") for name in names}
+    chance = random.Random(f"tasks {seed}")
+    while True:
+        (name,) = chance.choices(names, [weights[name] for name in names])
+        yield groups[name][next(orders[name])]
 
 
 def training_batches(examples: Sequence[Example], encoder: Encoder, size: int, seed: int) -> Iterator[list[Encoded]]:
@@ -214,7 +170,11 @@ def training_batches(examples: Sequence[Example], encoder: Encoder, size: int, s
     pairs = [(example, reference) for example in examples for reference in example.references]
     if not pairs:
         raise UserError("the training split is empty; check the data")
-    indices = endless(len(pairs), seed)
+    weights = encoder.source.weights()
+    groups = {name: [i for i, (example, _) in enumerate(pairs) if example.task == name] for name in weights}
+    if empty := [name for name, group in groups.items() if not group]:
+        raise UserError(f"the training split of {empty[0]} is empty; check the data")
+    indices = mixed(groups, weights, seed) if weights else endless(len(pairs), seed)
     window = 0
     while True:
         encoded = [encoder.pair(*pairs[next(indices)]) for _ in range(BUCKET * size)]

@@ -1,0 +1,173 @@
+"""Examples of a task as token ids: in its template and the model's chat template, cut where they are too long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.data import Example, Source
+from harness.data.batching import Encoded
+from harness.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Token ids of the text before an answer."""
+
+    ids: tuple[int, ...]
+    cut: bool
+    """Text was left out, so that it fits."""
+
+
+class Encoder:
+    """Turns examples of a task into token ids. Raises UserError where a text is longer than it may be."""
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        source: Source,
+        max_length: int,
+        context: int,
+        decoder_start: int | None = None,
+    ) -> None:
+        """`decoder_start`: the token that a sequence-to-sequence model's answers start from; None for others."""
+        self.tokenizer = tokenizer
+        self.source = source
+        self.max_length = max_length
+        self.context = context
+        self.decoder_start = decoder_start
+
+    def prompt(self, example: Example, room: int, shots: Sequence[Example] = ()) -> list[int]:
+        """As `fit`: the ids alone."""
+        return list(self.fit(example, room, shots).ids)
+
+    def fit(self, example: Example, room: int, shots: Sequence[Example] = ()) -> Prompt:
+        """The prompt behind the solved examples `shots`, with room for an answer of `room` tokens where that follows it
+        in the model's context: a causal model's does."""
+        room = room if self._causal(example) else 0
+        made = self._cut(example, self.context - room, shots)
+        if len(made.ids) + room > self.context:
+            remedy = "lower method.shots" if shots else "shorten it, set data.truncate"
+            raise UserError(
+                f"a prompt of {len(made.ids)} tokens with room for {room} more does not fit the model's context of "
+                f"{self.context} tokens: {example.source[:60]!r}…; {remedy}, or lower eval.max_new_tokens"
+            )
+        return made
+
+    def pair(self, example: Example, reference: str) -> Encoded:
+        """An example with one of its references, to train or validate on."""
+        source = self.source.of(example)
+        limit = min(self.max_length, self.context)
+        if source.plain:
+            made = self._plain(source, reference, limit)
+        elif source.head_classes is not None:
+            prompt = self._cut(example, limit)
+            made = Encoded(prompt.ids, label=source.head_classes.index(reference), cut=prompt.cut)
+        elif self.decoder_start is not None:
+            prompt = self._cut(example, limit)
+            completion, cut = self._answer(source, reference, limit - 1)
+            made = Encoded(prompt.ids, answer=(self.decoder_start, *completion), cut=prompt.cut or cut)
+        else:
+            whole = len(self._encoded(example, source.render(example), ()))
+            # Where both do not fit, an answer may keep half of the room.
+            completion, cut = self._answer(source, self._lead(example) + reference, max(limit - whole, limit // 2))
+            prompt = self._cut(example, limit - len(completion))
+            if len(prompt.ids) + 1 > self.context:
+                self.fit(example, 1)  # says so
+            made = Encoded((*prompt.ids, *completion), scored_from=len(prompt.ids), cut=prompt.cut or cut)
+        if (longest := max(len(made.ids), len(made.answer))) > limit:
+            raise UserError(
+                f"an example of {longest} tokens is longer than {limit}: {example.source[:60]!r}…; raise "
+                f"train.max_length (the model's context is {self.context}), set data.truncate, or remove the example"
+            )
+        return made
+
+    def candidates(self, example: Example, shots: Sequence[Example] = ()) -> tuple[list[Encoded], bool]:
+        """The example with each of its task's classes as the answer, without the end token, and whether text was left
+        out. Raises UserError where one class's tokens begin another's, so that their likelihoods cannot be compared."""
+        source = self.source.of(example)
+        classes = source.classes or ()
+        lead = self._lead(example) if self._causal(example) else ""
+        answers = [self.tokenizer(lead + each, add_special_tokens=False)["input_ids"] for each in classes]
+        for i, one in enumerate(answers):
+            for j, other in enumerate(answers):
+                if i != j and other[: len(one)] == one:
+                    raise UserError(f"data.verbalizer: {classes[i]!r} begins {classes[j]!r}; choose other words")
+        prompt = self.fit(example, max(map(len, answers)), shots)
+        if self.decoder_start is not None:
+            return [Encoded(prompt.ids, answer=(self.decoder_start, *each)) for each in answers], prompt.cut
+        return [Encoded((*prompt.ids, *each), scored_from=len(prompt.ids)) for each in answers], prompt.cut
+
+    def _causal(self, example: Example) -> bool:
+        """The answer goes on from the prompt; otherwise the model reads a whole text first."""
+        return self.decoder_start is None and self.source.of(example).head_classes is None
+
+    def _lead(self, example: Example) -> str:
+        """What stands between prompt and answer."""
+        source = self.source.of(example)
+        return "" if source.chat or source.render(example)[-1:].isspace() else " "
+
+    def _cut(self, example: Example, limit: int, shots: Sequence[Example] = ()) -> Prompt:
+        """The prompt; where it is longer than `limit`, without text of the example on the side that the task names."""
+        source = self.source.of(example)
+        text = source.render(example)
+        ids = self._encoded(example, text, shots)
+        if len(ids) <= limit or source.truncate == "error":
+            return Prompt(ids, False)
+        fits, longer = 0, len(text)
+        while longer - fits > 1:  # the most characters with which the prompt fits
+            middle = (fits + longer) // 2
+            short = len(self._encoded(example, _kept(text, middle, source.truncate), shots)) <= limit
+            fits, longer = (middle, longer) if short else (fits, middle)
+        return Prompt(self._encoded(example, _kept(text, fits, source.truncate), shots), True)
+
+    def _encoded(self, example: Example, text: str, shots: Sequence[Example]) -> tuple[int, ...]:
+        source = self.source.of(example)
+        causal = self._causal(example)
+        if source.chat:
+            if not self.tokenizer.chat_template:
+                raise UserError("data.chat=true: the model has no chat template; use data.chat=false")
+            turns = [
+                turn
+                for shot in shots
+                for turn in (_turn("user", source.render(shot)), _turn("assistant", shot.references[0]))
+            ]
+            rendered = self.tokenizer.apply_chat_template(
+                [*turns, _turn("user", text)], tokenize=False, add_generation_prompt=True
+            )
+            return tuple(self.tokenizer(rendered, add_special_tokens=False)["input_ids"])
+        before = "".join(f"{source.render(shot)}{self._lead(shot)}{shot.references[0]}\n\n" for shot in shots)
+        # An encoder reads a whole text, with the tokens that mark its ends; a causal model goes on with it.
+        return tuple(self.tokenizer(before + text, add_special_tokens=not causal)["input_ids"])
+
+    def _plain(self, source: Source, text: str, limit: int) -> Encoded:
+        """A text whose tokens all count, but for the first."""
+        if self.decoder_start is not None:
+            raise UserError(f"data={source.name}: language modelling needs a causal model; choose one")
+        ids = self._completion(text)[:-1]
+        if len(ids) <= limit or source.truncate == "error":
+            return Encoded(ids, scored_from=1)
+        return Encoded(ids[:limit] if source.truncate == "right" else ids[-limit:], scored_from=1, cut=True)
+
+    def _answer(self, source: Source, text: str, limit: int) -> tuple[tuple[int, ...], bool]:
+        """An answer and its end token; cut at its end where it has over `limit` tokens and the task lets it be."""
+        ids = self._completion(text)
+        if len(ids) <= limit or source.truncate == "error":
+            return ids, False
+        return ids[:limit], True
+
+    def _completion(self, text: str) -> tuple[int, ...]:
+        return (*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id)
+
+
+def _kept(text: str, count: int, side: str) -> str:
+    """`count` characters of a text that loses the others on one side."""
+    return text[len(text) - count :] if side == "left" else text[:count]
+
+
+def _turn(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}

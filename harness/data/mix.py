@@ -1,0 +1,70 @@
+"""Several tasks trained on together (multi-task instruction fine-tuning), each scored by itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from pydantic import Field, InstanceOf
+
+from harness import data
+from harness.data import Example, Source, Splits, Templates
+from harness.errors import UserError
+
+
+class Mix(Source):
+    """Tasks by name, with the weights by which training examples are drawn from them."""
+
+    prompt: Templates = ""
+    """Not used: each task has its own."""
+    metrics: tuple[str, ...] = Field(default=(), strict=False)
+    """Not used: each task has its own."""
+    tasks: dict[str, InstanceOf[Source]]
+    task_weights: dict[str, float]
+    """In proportion to each other; 1 for a task that is not named."""
+
+    def problems(self) -> list[str]:
+        found = []
+        if not self.tasks:
+            found.append("data.tasks: is empty; add one as in +data@data.tasks.NAME=gsm8k")
+        for name, task in self.tasks.items():
+            found += [problem.replace("data.", f"data.tasks.{name}.", 1) for problem in task.problems()]
+            if task.head_classes is not None:
+                found.append(
+                    f"data.tasks.{name}: a mixture has no classification head; use data.tasks.{name}.head=false"
+                )
+            if isinstance(task, Mix):
+                found.append(f"data.tasks.{name}: is a mixture itself; name its tasks instead")
+        for name, weight in self.task_weights.items():
+            if name not in self.tasks:
+                found.append(f"data.task_weights.{name}: there is no such task; choose from: {', '.join(self.tasks)}")
+            if not (math.isfinite(weight) and weight > 0):
+                found.append(f"data.task_weights.{name}={weight}: must be above 0; leave the task out instead")
+        return found
+
+    def load(self) -> Splits:
+        made: dict[str, list[Example]] = {"train": [], "validation": [], "test": []}
+        for name, task in self.tasks.items():
+            try:
+                splits = data.load(task)[0]
+            except UserError as error:
+                raise UserError(*(f"data.tasks.{name}: {problem}" for problem in error.problems)) from None
+            for split, examples in made.items():
+                examples += [replace(example, task=name) for example in getattr(splits, split)]
+        return Splits(**{split: tuple(examples) for split, examples in made.items()})
+
+    def of(self, example: Example) -> Source:
+        if example.task not in self.tasks:
+            raise UserError(f"data={self.name}: the input must say which task it belongs to; use a run of one task")
+        return self.tasks[example.task]
+
+    def render(self, example: Example) -> str:
+        return self.of(example).render(example)
+
+    def weights(self) -> dict[str, float]:
+        return dict.fromkeys(self.tasks, 1.0) | self.task_weights
+
+    def outcome(self) -> dict[str, Any]:
+        tasks = {name: task.outcome() for name, task in self.tasks.items()}
+        return super().outcome() | {"tasks": tasks, "weights": self.weights()}

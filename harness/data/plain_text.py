@@ -1,0 +1,88 @@
+"""Language modelling: texts without prompts or answers, cut into blocks of lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from harness.data import Example, Source, Splits, Templates
+from harness.data.splits import Names, Shares, splits_of
+from harness.data.tables import read_hub
+from harness.errors import UserError
+
+
+class PlainText(Source):
+    """Text files in a folder, or the column `text` of a data set of the hub (a line a row)."""
+
+    plain: ClassVar[bool] = True
+
+    prompt: Templates = ""
+    """Not used: a block has no prompt."""
+    metrics: tuple[str, ...] = Field(default=(), strict=False)
+    """Not used: blocks are scored by the likelihood of their tokens."""
+    path: str | None
+    """Folder of the files; None: from the hub."""
+    files: Names
+    hub_id: str | None
+    hub_name: str | None
+    """Configuration of the data set; None: its only one."""
+    revision: str
+    hub_splits: Names
+    shares: Shares
+    """Of splits that name the same place."""
+    seed: int
+    block: Annotated[int, Field(ge=1)]
+    """Characters that a block may have, unless one line has more."""
+
+    def problems(self) -> list[str]:
+        found = super().problems()
+        if self.path is None and self.hub_id is None:
+            found.append(f"data={self.name}: give data.path=FOLDER or data.hub_id=…")
+        if self.chat:
+            found.append("data.chat=true: a text without a prompt has no turns; use data.chat=false")
+        return found
+
+    def render(self, example: Example) -> str:
+        return ""
+
+    def load(self) -> Splits:
+        if self.path is not None:
+            names, key, folder = self.files, "data.files", Path(self.path)
+            texts = {name: _read(folder / name) for name in names.distinct()}
+        else:
+            assert self.hub_id is not None
+            names, key = self.hub_splits, "data.hub_splits"
+            found = read_hub(self.hub_id, self.hub_name, self.revision, names.distinct())
+            if missing := [name for name, rows in found.items() if "text" not in rows[0]]:
+                raise UserError(f"data.hub_id={self.hub_id}: the split {missing[0]} has no column text; choose another")
+            texts = {name: [row["text"] for row in rows] for name, rows in found.items()}
+        made = {name: [(each, Example(each, (each,))) for each in self._blocks(lines)] for name, lines in texts.items()}
+        return splits_of(made, names, self.shares, self.seed, key)
+
+    def _blocks(self, lines: Sequence[str]) -> list[str]:
+        """Lines that have text, joined while they fit; a block ends where an article's title (` = Title = `) begins."""
+        blocks: list[str] = []
+        for line in (line.strip() for line in lines):
+            if not line:
+                continue
+            title = line.startswith("= ") and not line.startswith("= =")
+            if blocks and not title and len(blocks[-1]) + 1 + len(line) <= self.block:
+                blocks[-1] += "\n" + line
+            else:
+                blocks.append(line)
+        return blocks
+
+
+def _read(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); data.files names the files in data.path") from None
+    if not text.strip():
+        raise UserError(f"{path}: has no text; fill it, or name another file in data.files")
+    return text.splitlines()

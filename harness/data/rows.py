@@ -1,0 +1,139 @@
+"""Tasks made of rows of a table by templates: one class serves most data sets, each with a file in conf/data/."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from harness.data import Example, Source, Splits, template
+from harness.data.splits import Names, Shares, splits_of
+from harness.data.tables import Row, read_hub, read_table
+from harness.errors import UserError, nearest
+
+SEPARATOR = "|||"
+"""Stands between several references in a rendered answer."""
+
+
+class Rows(Source):
+    """Rows of files in a folder, or of a data set of the hub, with templates of their columns for prompt and answer.
+
+    In templates each column goes by its name; `row` is the whole row, for names with spaces: `row['#1 String']`.
+    """
+
+    path: str | None
+    """Folder of the files; None: the rows are those of `hub_id`."""
+    hub_id: str | None
+    """A data set of the hub, or a local folder with the same layout."""
+    hub_name: str | None
+    """Which configuration of the data set; None: its only one."""
+    revision: str
+    files: Names
+    hub_splits: Names
+    columns: tuple[str, ...] | None = Field(strict=False)
+    """Names of the columns of csv and tsv files that have no line of them."""
+    shares: Shares
+    """Of splits that name the same place."""
+    seed: int
+    """Divides rows between splits that share them."""
+    answer: str
+    """Jinja template of the answer; several references are set apart by `|||`."""
+    head_prompt: str | None
+    """Template of the text that a classification head reads; None: as `prompt`."""
+    verbalizer: dict[str, str] | None
+    """By the rendered answer (a label): the class. Their order is that of the classes."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _classes_of_the_verbalizer(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or not isinstance(given.get("verbalizer"), dict):
+            return given
+        verbalizer = {str(label): text for label, text in given["verbalizer"].items()}  # YAML reads 0 and True as such
+        return given | {"verbalizer": verbalizer, "classes": list(dict.fromkeys(verbalizer.values()))}
+
+    def problems(self) -> list[str]:
+        found = super().problems()
+        if self.path is None and self.hub_id is None:
+            found.append(f"data={self.name}: give data.path=FOLDER or data.hub_id=…")
+        if self.head and self.classes is None:
+            found.append("data.head=true: there are no classes; give data.verbalizer={label: text, …}, or head=false")
+        return found
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """The templates of the prompt."""
+        if self.head and self.head_prompt is not None:
+            return (self.head_prompt,)
+        return (self.prompt,) if isinstance(self.prompt, str) else self.prompt
+
+    def render(self, example: Example) -> str:
+        return example.source
+
+    def load(self) -> Splits:
+        if self.path is not None:
+            names, key, folder = self.files, "data.files", Path(self.path)
+            tables = {name: read_table(folder, name, self.columns) for name in names.distinct()}
+        else:
+            assert self.hub_id is not None
+            names, key = self.hub_splits, "data.hub_splits"
+            tables = read_hub(self.hub_id, self.hub_name, self.revision, names.distinct())
+        found = {name: self._rendered(name, rows) for name, rows in tables.items()}
+        return splits_of(found, names, self.shares, self.seed, key)
+
+    def _rendered(self, name: str, rows: Sequence[Row]) -> list[tuple[str, Example]]:
+        """Each input, as the first template gives it, with its example.
+
+        Rows with the same input are one example with all their references, unless the answers are classes.
+        """
+        first = self.templates[0]
+        texts: dict[str, str] = {}
+        references: dict[str, list[str]] = {}
+        found = []
+        for number, row in enumerate(rows, 1):
+            place = f"{name}, row {number}"
+            identity = self._text(first, "data.prompt", row, place)
+            if identity not in texts:
+                drawn = self.drawn(identity) if self.templates != (first,) else first
+                texts[identity] = identity if drawn == first else self._text(drawn, "data.prompt", row, place)
+            answers = self._answers(row, place)
+            if self.classes is not None:
+                found.append((identity, Example(texts[identity], tuple(answers))))
+            references.setdefault(identity, []).extend(answers)
+        if self.classes is not None:
+            return found
+        return [(each, Example(texts[each], tuple(answers))) for each, answers in references.items()]
+
+    def _answers(self, row: Row, place: str) -> list[str]:
+        rendered = self._text(self.answer, "data.answer", row, place)
+        answers = [part.strip() for part in rendered.split(SEPARATOR) if part.strip()]
+        if not answers:
+            raise UserError(f"{place}: data.answer gives no text; fill in the answer or remove the row")
+        if self.classes is None:
+            return answers
+        known = self.verbalizer if self.verbalizer is not None else {each: each for each in self.classes}
+        for answer in answers:
+            if answer not in known:
+                have = ", ".join(known)
+                raise UserError(
+                    f"{place}: the label {answer!r} is not in data.verbalizer ({have}); add it, or name another split"
+                )
+        return [known[answer] for answer in answers]
+
+    def _text(self, text: str, setting: str, row: Row, place: str) -> str:
+        from jinja2 import TemplateError, TemplateSyntaxError, UndefinedError
+
+        try:
+            rendered: str = template(text).render(row, row=row)
+        except UndefinedError as error:
+            said = re.fullmatch(r"'([^']+)' is undefined", str(error))
+            where = f"{setting}: uses {{{{ {said[1]} }}}}" if said else f"{setting}: {error}"
+            remedy = nearest(said[1] if said else "", list(row))
+            raise UserError(f"{where}, which {place} does not have; {remedy}") from None
+        except TemplateSyntaxError as error:
+            raise UserError(f"{setting}: is not a Jinja template ({error}); correct it") from None
+        except (TemplateError, TypeError, ValueError) as error:
+            raise UserError(f"{setting}: cannot be filled with {place} ({error}); correct the template") from None
+        return rendered

@@ -1,0 +1,78 @@
+"""From tables or texts to splits: which rows belong to which, disjoint by input."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from harness.data import Example, Splits
+from harness.errors import UserError
+from harness.settings import Settings
+
+SPLITS = ("train", "validation", "test")
+
+
+class Names(Settings):
+    """Where the rows of each split come from: a file's name, or a split's name on the hub. Splits that name the same
+    share its rows."""
+
+    train: str
+    validation: str
+    test: str
+
+    def distinct(self) -> list[str]:
+        """Each name once."""
+        return list(dict.fromkeys(getattr(self, split) for split in SPLITS))
+
+
+class Shares(Settings):
+    """In which proportion splits share rows that come from the same place."""
+
+    train: Annotated[float, Field(gt=0)]
+    validation: Annotated[float, Field(gt=0)]
+    test: Annotated[float, Field(gt=0)]
+
+
+def splits_of(
+    found: Mapping[str, Sequence[tuple[str, Example]]], names: Names, shares: Shares, seed: int, key: str
+) -> Splits:
+    """The splits of examples, each with what its input is known by, from each place in `names`.
+
+    Where splits share a place, `seed` draws which inputs are whose. An input of the test split is taken out of the
+    other two, one of validation out of training: it must not be trained on, nor decide which step is scored. `key`: the
+    setting that names the places. Raises UserError where a split is left without examples.
+    """
+    made: dict[str, list[tuple[str, Example]]] = {}
+    for name, pairs in found.items():
+        sharing = [split for split in SPLITS if getattr(names, split) == name]
+        for split, inputs in divided(name, [identity for identity, _ in pairs], sharing, shares, seed).items():
+            made[split] = [pair for pair in pairs if pair[0] in inputs]
+    taken: set[str] = set()
+    kept = {}
+    for split in reversed(SPLITS):
+        kept[split] = tuple(example for identity, example in made[split] if identity not in taken)
+        if not kept[split]:
+            raise UserError(f"{key}: every input of {split} is one of a later split too; name another place for it")
+        taken |= {identity for identity, _ in made[split]}
+    return Splits(**kept)
+
+
+def divided(name: str, inputs: Sequence[str], sharing: Sequence[str], shares: Shares, seed: int) -> dict[str, set[str]]:
+    """By split, which inputs of one place are its: all of them, or a share drawn by `seed`, never none."""
+    distinct = list(dict.fromkeys(inputs))
+    if len(sharing) == 1:
+        return {sharing[0]: set(distinct)}
+    if len(distinct) < len(sharing):
+        raise UserError(f"{name}: {len(distinct)} inputs are too few for {', '.join(sharing)}; give more rows")
+    random.Random(f"split {seed}").shuffle(distinct)
+    weights = [getattr(shares, split) for split in sharing]
+    found, start = {}, 0
+    for i, split in enumerate(sharing):
+        end = round(len(distinct) * sum(weights[: i + 1]) / sum(weights))
+        end = min(max(end, start + 1), len(distinct) - (len(sharing) - i - 1))
+        found[split] = set(distinct[start:end])
+        start = end
+    return found

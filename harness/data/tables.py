@@ -1,0 +1,129 @@
+"""Rows of tables: from files (csv, tsv, jsonl, json, parquet) and from data sets of the hub."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UserError, first_line, nearest
+
+Row = dict[str, Any]
+"""A row's cells by column. Cells of csv and tsv files are texts; others are what the file says."""
+
+FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+
+
+def read_table(folder: Path, name: str, columns: Sequence[str] | None) -> list[Row]:
+    """The rows of a file in a folder, or of all files that the pattern `name` matches, in the order of their names.
+
+    `columns`: names of the columns of a csv or tsv file that has no line of them. Raises UserError.
+    """
+    if not folder.is_dir():
+        raise UserError(f"data.path={folder}: no such folder; give the folder with {name}")
+    paths = [folder / name] if not set(name) & set("*?[") else sorted(folder.glob(name))
+    if not paths or not paths[0].is_file():
+        there = [path.name for path in sorted(folder.iterdir()) if path.is_file()]
+        raise UserError(
+            f"{folder / name}: no such file; {nearest(name, there) if there else 'the folder has no files'}"
+        )
+    rows = [row for path in paths for row in _read(path, columns)]
+    if not rows:
+        raise UserError(f"{folder / name}: has no rows; fill it, or name another file in data.files")
+    return rows
+
+
+def _read(path: Path, columns: Sequence[str] | None) -> list[Row]:
+    if path.suffix not in FORMATS:
+        raise UserError(f"{path}: of an unknown format; it must end in one of {', '.join(FORMATS)}")
+    try:
+        if path.suffix == ".parquet":
+            return _parquet(path)
+        if path.suffix == ".jsonl":
+            return _json_lines(path)
+        if path.suffix == ".json":
+            return _json(path)
+        return _separated(path, columns)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); check the file") from None
+
+
+def _separated(path: Path, columns: Sequence[str] | None) -> list[Row]:
+    """A csv file, or a tsv file, in which quotes are text like any other (as in GLUE's)."""
+    tabs = path.suffix == ".tsv"
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(file)
+        rows = []
+        try:
+            names = list(columns) if columns is not None else next(reader, [])
+            for cells in reader:
+                if not cells:
+                    continue
+                if len(cells) != len(names):
+                    raise UserError(
+                        f"{path}, line {reader.line_num}: has {len(cells)} cells for {len(names)} columns "
+                        f"({', '.join(names)}); quote the cells, or name the columns in data.columns"
+                    )
+                rows.append(dict(zip(names, cells, strict=True)))
+        except csv.Error as error:
+            raise UserError(f"{path}, line {reader.line_num}: cannot be read ({error}); correct the line") from None
+    return rows
+
+
+def _json_lines(path: Path) -> list[Row]:
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise UserError(f"{path}, line {number}: is not JSON ({error.msg}); correct the line") from None
+            if not isinstance(row, dict):
+                raise UserError(f"{path}, line {number}: is not an object; write {{column: value, …}} on each line")
+            rows.append(row)
+    return rows
+
+
+def _json(path: Path) -> list[Row]:
+    """An array of objects, or an object that holds one."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig") or "[]")
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}: is not JSON ({error.msg}); correct the line") from None
+    if isinstance(content, dict):
+        content = next((value for value in content.values() if isinstance(value, list)), None)
+    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
+        raise UserError(f"{path}: holds no array of objects; use [{{column: value, …}}, …], or a .jsonl file")
+    return content
+
+
+def _parquet(path: Path) -> list[Row]:
+    from datasets import Dataset
+
+    try:
+        rows: list[Row] = Dataset.from_parquet(str(path)).to_list()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path}: is not a parquet file ({first_line(error)}); check the file") from None
+    return rows
+
+
+def read_hub(hub_id: str, name: str | None, revision: str, splits: Sequence[str]) -> dict[str, list[Row]]:
+    """The rows of some splits of a data set of the hub, or of a local folder with its layout. Raises UserError."""
+    from datasets import load_dataset
+
+    try:
+        found = load_dataset(hub_id, name, revision=revision)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"data.hub_id={hub_id}: cannot be loaded ({first_line(error)}); check the id, data.hub_name and the network"
+        ) from None
+    for split in splits:
+        if split not in found:
+            raise UserError(f"data.hub_splits: {hub_id} has no split {split}; {nearest(split, list(found))}")
+        if not len(found[split]):
+            raise UserError(f"data.hub_splits: the split {split} of {hub_id} is empty; name another one")
+    return {split: found[split].to_list() for split in splits}
