@@ -83,6 +83,9 @@ RANK = (Column("rank", "r", "count"),)
 
 TITLES = {"bleu": "BLEU", "nist": "NIST", "meteor": "METEOR", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2"}
 TITLES |= {"rougeL": "ROUGE-L", "cider": "CIDEr", "ser": "slot error rate", "val_loss": "validation loss"}
+TITLES |= {"rouge_l": "ROUGE_L", "rougeLsum": "ROUGE-Lsum", "nist_pymteval": "NIST (pymteval)"}
+TITLES |= {"chrf": "chrF", "ter": "TER", "exact_match": "exact match", "token_f1": "token F1"}
+TITLES |= {"numeric_match": "numeric match", "f1": "F1", "matthews": "Matthews", "ece": "ECE", "brier": "Brier"}
 TITLES |= {"accuracy": "accuracy", "macro_f1": "macro F1"}
 
 

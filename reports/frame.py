@@ -64,7 +64,10 @@ DERIVED = {
 }
 """Column -> a field of the record whose absence explains that of the column."""
 
-QUALITY_ORDER = ("val_loss", "bleu", "nist", "meteor", "rouge1", "rouge2", "rougeL", "cider", "ser")
+QUALITY_ORDER = (
+    *("val_loss", "bleu", "nist", "nist_pymteval", "meteor", "rouge_l", "cider"),
+    *("rouge1", "rouge2", "rougeL", "rougeLsum", "ser"),
+)
 """The order of scores in tables; others follow."""
 
 
