@@ -15,6 +15,7 @@ from harness import metrics
 from harness.data import Example, Source
 from harness.data.batching import Batch, Encoded, collate, collate_prompts
 from harness.forward import LabelForward
+from harness.metrics import calibration
 from harness.metrics.classes import accuracy
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Prediction:
     """Summed over the tokens of a text without a prompt, in nats."""
     tokens: int | None = None
     """How many they are."""
+    cut: bool = False
+    """They are not all of its text."""
 
 
 @torch.no_grad()
@@ -146,10 +149,17 @@ def score_classes(examples: Sequence[Example], predictions: Sequence[Prediction]
     for line, made, right in zip(scores.lines, predictions, expected, strict=True):
         more = {"right": made.text == right, "label": classes.index(right), "probabilities": made.probabilities}
         lines.append(line | more | ({"probabilities_normalised": made.normalised} if made.normalised else {}))
-    if normalised := [made.normalised for made in predictions if made.normalised is not None]:
-        likeliest = [classes[row.index(max(row))] for row in normalised]
-        quality["accuracy_normalised"] = accuracy(likeliest, expected)
-        signatures["accuracy_normalised"] = "share of right classes, the likeliest per token of its text"
+    stated = {
+        "": [made.probabilities for made in predictions],
+        "_normalised": [made.normalised for made in predictions],
+    }
+    for suffix, rows in stated.items():
+        named = [dict(zip(classes, row, strict=True)) for row in rows if row is not None]
+        for name, one in calibration.scores(named, expected).items() if named else ():
+            quality[name + suffix], signatures[name + suffix] = one.value, one.signature
+    if named:
+        quality["accuracy_normalised"] = accuracy([max(row, key=lambda name: row[name]) for row in named], expected)
+        signatures["accuracy_normalised"] = "accuracy|likeliest per token of the class's text"
     return Scores(quality, signatures, tuple(lines), scores.reasons)
 
 
@@ -158,23 +168,25 @@ def score_texts(predictions: Sequence[Prediction], examples: Sequence[Example]) 
     sums = [prediction.log_likelihood or 0.0 for prediction in predictions]
     counts = [prediction.tokens or 0 for prediction in predictions]
     words = [len(example.references[0].split()) for example in examples]
+    cut = sum(prediction.cut for prediction in predictions)
     loss = -sum(sums) / sum(counts)
     quality: dict[str, float | None] = {
         "loss": loss,
         "perplexity": math.exp(min(loss, 700)),
-        "word_perplexity": math.exp(min(-sum(sums) / sum(words), 700)),
+        "word_perplexity": None if cut else math.exp(min(-sum(sums) / sum(words), 700)),
     }
-    blocks = "over all tokens of the test blocks but the first of each"
+    tokens = "tokens of the test blocks but the first of each"
     signatures = {
-        "loss": f"mean nats per token, {blocks}",
-        "perplexity": f"exp of the mean nats per token, {blocks}",
-        "word_perplexity": "exp of the nats over words (text between white space)",
+        "loss": f"nats per token|{tokens}",
+        "perplexity": f"exp of nats per token|{tokens}",
+        "word_perplexity": f"exp of nats per word|{tokens}; words as white space parts them",
     }
     lines = [
-        {"index": i, "log_likelihood": value, "tokens": count, "words": word}
+        {"index": i, "prediction": "", "log_likelihood": value, "tokens": count, "words": word}
         for i, (value, count, word) in enumerate(zip(sums, counts, words, strict=True))
     ]
-    return Scores(quality, signatures, tuple(lines))
+    reasons = {"word_perplexity": f"{cut} of {len(predictions)} blocks were cut; lower data.block"} if cut else {}
+    return Scores(quality, signatures, tuple(lines), reasons)
 
 
 def answer_of(text: str, source: Source) -> str:

@@ -94,8 +94,9 @@ def test_a_run_keeps_probabilities(head: bool, run_point: Callable[..., Record],
     given = ("data=cuisine", "data.size=100", f"data.head={head}", "method=zero_shot")
     record = run_point(*given, small=TINY)
     assert record.status == "ok", record.cause
-    assert {"accuracy", "macro_f1", "val_loss"} <= set(record.quality)
-    assert ("accuracy_normalised" in record.quality) is not head
+    assert {"accuracy", "macro_f1", "ece", "brier", "val_loss"} <= set(record.quality)
+    for name in ("accuracy_normalised", "ece_normalised", "brier_normalised"):
+        assert (name in record.quality) is not head
     assert set(record.baselines) == {"most_frequent_class"}
     classes = record.key["data"]["classes"]
     lines = read_lines(run_folder(tmp_path / "results", record.id) / "predictions.jsonl")
@@ -106,6 +107,8 @@ def test_a_run_keeps_probabilities(head: bool, run_point: Callable[..., Record],
         assert sum(line["probabilities"]) == pytest.approx(1)
         assert ("probabilities_normalised" in line) is not head
     assert record.quality["accuracy"] == sum(line["right"] for line in lines) / len(lines)
+    distances = [sum((p - (i == line["label"])) ** 2 for i, p in enumerate(line["probabilities"])) for line in lines]
+    assert record.quality["brier"] == pytest.approx(sum(distances) / len(lines))
 
 
 def test_a_head_and_no_head_on_one_model(run_point: Callable[..., Record], tmp_path: Path) -> None:
