@@ -115,18 +115,28 @@ def log_likelihoods(
     device: Any,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[tuple[float, int]]:
-    """For each example the summed log-likelihood of its scored tokens in nats, and how many they are."""
+    """For each example the summed log-likelihood of its scored tokens in nats, and how many they are.
+
+    Examples that differ in their last token alone, as classes of one token do, are read once.
+    """
     forward.model.eval()
-    order = sorted(range(len(examples)), key=lambda i: (len(examples[i]), i))
+    same: dict[tuple[tuple[int, ...], tuple[int, ...], int], list[int]] = {}
+    for i, example in enumerate(examples):
+        read_ids = example.ids if example.answer else example.ids[:-1]
+        same.setdefault((read_ids, example.answer[:-1], example.scored_from), []).append(i)
+    groups = sorted(same.values(), key=lambda group: (len(examples[group[0]]), group[0]))
     found = [(0.0, 0)] * len(examples)
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        batch = collate([examples[i] for i in chosen], pad).to(device)
+    for start in range(0, len(groups), batch_size):
+        chosen = groups[start : start + batch_size]
+        batch = collate([examples[group[0]] for group in chosen], pad).to(device)
         assert batch.predict is not None
-        each = forward.logits(batch).float().log_softmax(-1).gather(1, batch.targets[:, None])[:, 0].tolist()
-        for i, count in zip(chosen, batch.predict.sum(1).tolist(), strict=True):
-            found[i] = (sum(each[:count]), count)
-            del each[:count]
+        read = forward.logits(batch).float().log_softmax(-1).split(batch.predict.sum(1).tolist())  # type: ignore[no-untyped-call]
+        for group, rows in zip(chosen, read, strict=True):
+            for i in group:
+                example = examples[i]
+                scored = example.answer[1:] if example.answer else example.ids[example.scored_from :]
+                each = rows.gather(1, torch.tensor(scored, device=rows.device)[:, None])
+                found[i] = (each.double().sum().item(), len(scored))
         progress(start + len(chosen))
     return found
 

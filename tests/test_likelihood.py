@@ -15,6 +15,7 @@ from test_training import never, quiet, trainer
 from tiny import Adapted
 
 from harness.data import Example
+from harness.data.batching import Encoded
 from harness.data.encoding import Encoder
 from harness.errors import UserError
 from harness.evaluate import answer_of, log_likelihoods, read_lines
@@ -78,6 +79,23 @@ def test_classes_by_likelihood(kind: str, tmp_path: Path) -> None:
             assert one.normalised == pytest.approx(torch.tensor(means).softmax(0).tolist(), rel=1e-3)
             assert sum(one.probabilities or ()) == pytest.approx(1)
     assert len({one.probabilities for one in made[1]}) > 1
+
+
+def test_classes_of_one_token_are_read_once() -> None:
+    """The last token of a text has no part in its likelihood but as what is looked for."""
+    a = adapted(*CUISINE, "method=zero_shot")
+    prompt = a.task.encoder.prompt(a.task.test[0], 1)
+    rows = [Encoded((*prompt, token), scored_from=len(prompt)) for token in range(3, 13)]
+    sizes = []
+    handle = a.model.register_forward_pre_hook(
+        lambda _, args, given: sizes.append(len(given["input_ids"])), with_kwargs=True
+    )
+    found = [value for value, _ in log_likelihoods(a.forward, rows, 32, a.task.pad, "cpu")]
+    handle.remove()
+    assert sizes == [1]
+    with torch.no_grad():
+        expected = a.model(input_ids=torch.tensor([prompt])).logits[0, -1].log_softmax(-1)[3:13]
+    assert found == pytest.approx(expected.tolist(), rel=1e-4)
 
 
 def test_log_likelihoods_at_any_batch_size() -> None:
