@@ -13,12 +13,15 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from harness import metrics
 from harness.errors import UserError
 from harness.metrics import Score
+from harness.metrics._bootstrap import interval
 from harness.score_files import UTF8, Columns, read_files
 
+Interval = tuple[float, float]
 DEFAULT = "bleu,nist,meteor,rouge_l,cider,rouge"
 EXAMPLES = """examples:
   python -m harness.score --predictions out.tsv --references testset_w_refs.csv
@@ -40,7 +43,8 @@ def main() -> None:
     except UserError as error:
         print(*(f"error: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
         sys.exit(2)
-    print(as_json(found, len(texts.references)) if options.json else as_text(found))
+    intervals = {name: interval(one) for name, one in found.items()} if options.ci else {}
+    print(as_json(found, intervals, len(texts.references)) if options.json else as_text(found, intervals))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="A,B,…",
         help=f"of {', '.join(metrics.families())} (default: {DEFAULT}); docs/metrics.md says what each is",
     )
+    parser.add_argument(
+        "--ci", action="store_true", help="add 95%% intervals: a bootstrap over the items, 1,000 resamples"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON with full precision and signatures")
     for name in ("prediction", "reference", "input"):
         parser.add_argument(f"--{name}-column", metavar="NAME", help=f"column of the {name}s in csv, tsv or jsonl")
@@ -65,24 +72,33 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def as_json(found: Mapping[str, Score], items: int) -> str:
+def as_json(found: Mapping[str, Score], intervals: Mapping[str, Interval | None], items: int) -> str:
     """The scores as a JSON object."""
-    scores = {}
+    scores: dict[str, dict[str, Any]] = {}
     for name, one in found.items():
         scores[name] = {"score": None if one.value is None else one.value * one.official, "signature": one.signature}
         if one.reason:
             scores[name]["reason"] = one.reason
+        if name in intervals:
+            scores[name]["interval_95"] = _bounds(intervals[name], one.official)
     return json.dumps({"items": items, "scores": scores}, indent=1, ensure_ascii=False)
 
 
-def as_text(found: Mapping[str, Score]) -> str:
-    """A line a score: name, value to four decimals, signature; or `null` with the reason."""
+def as_text(found: Mapping[str, Score], intervals: Mapping[str, Interval | None]) -> str:
+    """A line a score: name, value to four decimals, interval, signature; or `null` with the reason."""
     width = max(map(len, found))
     lines = []
     for name, one in found.items():
         value = "null" if one.value is None else f"{one.value * one.official:.4f}"
-        lines.append(f"{name:{width}} {value:>8}  {one.reason or one.signature}")
+        bounds = _bounds(intervals[name], one.official) if name in intervals else None
+        between = f"[{bounds[0]:.4f}, {bounds[1]:.4f}]" if bounds else ""
+        lines.append(f"{name:{width}} {value:>8}  {f'{between:20} ' if intervals else ''}{one.reason or one.signature}")
     return "\n".join(lines)
+
+
+def _bounds(found: Interval | None, official: float) -> list[float] | None:
+    """The ends of an interval in the official scorer's unit; None where there is none."""
+    return None if found is None else [end * official for end in found]
 
 
 if __name__ == "__main__":

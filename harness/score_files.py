@@ -113,7 +113,7 @@ def read_table(path: Path, encoding: str) -> list[Row]:
         found = [({(k or "").strip().lower(): v for k, v in row.items()}, reader.line_num) for row in reader]
     except csv.Error as error:
         raise UserError(
-            f"{path}, line {reader.line_num}: {error}; quote cells that have quotes or delimiters"
+            f"{path}, after line {reader.line_num}: {error}; quote cells that have quotes or delimiters"
         ) from None
     for row, number in found:
         if "" in row or None in row.values():
