@@ -15,6 +15,7 @@ from harness import metrics
 from harness.data import Example, Source
 from harness.data.batching import Batch, Encoded, collate, collate_prompts
 from harness.forward import LabelForward
+from harness.metrics import calibration
 from harness.metrics.classes import accuracy
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Prediction:
     """Summed over the tokens of a text without a prompt, in nats."""
     tokens: int | None = None
     """How many they are."""
+    cut: bool = False
+    """They are not all of its text."""
 
 
 @torch.no_grad()
@@ -112,18 +115,28 @@ def log_likelihoods(
     device: Any,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[tuple[float, int]]:
-    """For each example the summed log-likelihood of its scored tokens in nats, and how many they are."""
+    """For each example the summed log-likelihood of its scored tokens in nats, and how many they are.
+
+    Examples that differ in their last token alone, as classes of one token do, are read once.
+    """
     forward.model.eval()
-    order = sorted(range(len(examples)), key=lambda i: (len(examples[i]), i))
+    same: dict[tuple[tuple[int, ...], tuple[int, ...], int], list[int]] = {}
+    for i, example in enumerate(examples):
+        read_ids = example.ids if example.answer else example.ids[:-1]
+        same.setdefault((read_ids, example.answer[:-1], example.scored_from), []).append(i)
+    groups = sorted(same.values(), key=lambda group: (len(examples[group[0]]), group[0]))
     found = [(0.0, 0)] * len(examples)
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        batch = collate([examples[i] for i in chosen], pad).to(device)
+    for start in range(0, len(groups), batch_size):
+        chosen = groups[start : start + batch_size]
+        batch = collate([examples[group[0]] for group in chosen], pad).to(device)
         assert batch.predict is not None
-        each = forward.logits(batch).float().log_softmax(-1).gather(1, batch.targets[:, None])[:, 0].tolist()
-        for i, count in zip(chosen, batch.predict.sum(1).tolist(), strict=True):
-            found[i] = (sum(each[:count]), count)
-            del each[:count]
+        read = forward.logits(batch).float().log_softmax(-1).split(batch.predict.sum(1).tolist())  # type: ignore[no-untyped-call]
+        for group, rows in zip(chosen, read, strict=True):
+            for i in group:
+                example = examples[i]
+                scored = example.answer[1:] if example.answer else example.ids[example.scored_from :]
+                each = rows.gather(1, torch.tensor(scored, device=rows.device)[:, None])
+                found[i] = (each.double().sum().item(), len(scored))
         progress(start + len(chosen))
     return found
 
@@ -146,10 +159,17 @@ def score_classes(examples: Sequence[Example], predictions: Sequence[Prediction]
     for line, made, right in zip(scores.lines, predictions, expected, strict=True):
         more = {"right": made.text == right, "label": classes.index(right), "probabilities": made.probabilities}
         lines.append(line | more | ({"probabilities_normalised": made.normalised} if made.normalised else {}))
-    if normalised := [made.normalised for made in predictions if made.normalised is not None]:
-        likeliest = [classes[row.index(max(row))] for row in normalised]
-        quality["accuracy_normalised"] = accuracy(likeliest, expected)
-        signatures["accuracy_normalised"] = "share of right classes, the likeliest per token of its text"
+    stated = {
+        "": [made.probabilities for made in predictions],
+        "_normalised": [made.normalised for made in predictions],
+    }
+    for suffix, rows in stated.items():
+        named = [dict(zip(classes, row, strict=True)) for row in rows if row is not None]
+        for name, one in calibration.scores(named, expected).items() if named else ():
+            quality[name + suffix], signatures[name + suffix] = one.value, one.signature
+    if named:
+        quality["accuracy_normalised"] = accuracy([max(row, key=lambda name: row[name]) for row in named], expected)
+        signatures["accuracy_normalised"] = "accuracy|likeliest per token of the class's text"
     return Scores(quality, signatures, tuple(lines), scores.reasons)
 
 
@@ -158,23 +178,25 @@ def score_texts(predictions: Sequence[Prediction], examples: Sequence[Example]) 
     sums = [prediction.log_likelihood or 0.0 for prediction in predictions]
     counts = [prediction.tokens or 0 for prediction in predictions]
     words = [len(example.references[0].split()) for example in examples]
+    cut = sum(prediction.cut for prediction in predictions)
     loss = -sum(sums) / sum(counts)
     quality: dict[str, float | None] = {
         "loss": loss,
         "perplexity": math.exp(min(loss, 700)),
-        "word_perplexity": math.exp(min(-sum(sums) / sum(words), 700)),
+        "word_perplexity": None if cut else math.exp(min(-sum(sums) / sum(words), 700)),
     }
-    blocks = "over all tokens of the test blocks but the first of each"
+    tokens = "tokens of the test blocks but the first of each"
     signatures = {
-        "loss": f"mean nats per token, {blocks}",
-        "perplexity": f"exp of the mean nats per token, {blocks}",
-        "word_perplexity": "exp of the nats over words (text between white space)",
+        "loss": f"nats per token|{tokens}",
+        "perplexity": f"exp of nats per token|{tokens}",
+        "word_perplexity": f"exp of nats per word|{tokens}; words as white space parts them",
     }
     lines = [
-        {"index": i, "log_likelihood": value, "tokens": count, "words": word}
+        {"index": i, "prediction": "", "log_likelihood": value, "tokens": count, "words": word}
         for i, (value, count, word) in enumerate(zip(sums, counts, words, strict=True))
     ]
-    return Scores(quality, signatures, tuple(lines))
+    reasons = {"word_perplexity": f"{cut} of {len(predictions)} blocks were cut; lower data.block"} if cut else {}
+    return Scores(quality, signatures, tuple(lines), reasons)
 
 
 def answer_of(text: str, source: Source) -> str:

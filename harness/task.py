@@ -190,7 +190,7 @@ class Task:
             source = self.settings.data.of(self.test[i])
             if source.plain:
                 ((value, count),) = likelihoods
-                made[i] = Prediction("", log_likelihood=value, tokens=count)
+                made[i] = Prediction("", log_likelihood=value, tokens=count, cut=rows[0].cut)
             else:
                 made[i] = by_likelihood(likelihoods, source.classes or ())
         return [made[i] for i in range(len(self.test))]

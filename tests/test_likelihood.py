@@ -15,6 +15,7 @@ from test_training import never, quiet, trainer
 from tiny import Adapted
 
 from harness.data import Example
+from harness.data.batching import Encoded
 from harness.data.encoding import Encoder
 from harness.errors import UserError
 from harness.evaluate import answer_of, log_likelihoods, read_lines
@@ -80,6 +81,23 @@ def test_classes_by_likelihood(kind: str, tmp_path: Path) -> None:
     assert len({one.probabilities for one in made[1]}) > 1
 
 
+def test_classes_of_one_token_are_read_once() -> None:
+    """The last token of a text has no part in its likelihood but as what is looked for."""
+    a = adapted(*CUISINE, "method=zero_shot")
+    prompt = a.task.encoder.prompt(a.task.test[0], 1)
+    rows = [Encoded((*prompt, token), scored_from=len(prompt)) for token in range(3, 13)]
+    sizes = []
+    handle = a.model.register_forward_pre_hook(
+        lambda _, args, given: sizes.append(len(given["input_ids"])), with_kwargs=True
+    )
+    found = [value for value, _ in log_likelihoods(a.forward, rows, 32, a.task.pad, "cpu")]
+    handle.remove()
+    assert sizes == [1]
+    with torch.no_grad():
+        expected = a.model(input_ids=torch.tensor([prompt])).logits[0, -1].log_softmax(-1)[3:13]
+    assert found == pytest.approx(expected.tolist(), rel=1e-4)
+
+
 def test_log_likelihoods_at_any_batch_size() -> None:
     a = adapted(*CUISINE, "method=zero_shot")
     texts = [row for rows in a.task.judged.values() for row in rows]
@@ -94,8 +112,9 @@ def test_a_run_keeps_probabilities(head: bool, run_point: Callable[..., Record],
     given = ("data=cuisine", "data.size=100", f"data.head={head}", "method=zero_shot")
     record = run_point(*given, small=TINY)
     assert record.status == "ok", record.cause
-    assert {"accuracy", "macro_f1", "val_loss"} <= set(record.quality)
-    assert ("accuracy_normalised" in record.quality) is not head
+    assert {"accuracy", "macro_f1", "ece", "brier", "val_loss"} <= set(record.quality)
+    for name in ("accuracy_normalised", "ece_normalised", "brier_normalised"):
+        assert (name in record.quality) is not head
     assert set(record.baselines) == {"most_frequent_class"}
     classes = record.key["data"]["classes"]
     lines = read_lines(run_folder(tmp_path / "results", record.id) / "predictions.jsonl")
@@ -106,6 +125,8 @@ def test_a_run_keeps_probabilities(head: bool, run_point: Callable[..., Record],
         assert sum(line["probabilities"]) == pytest.approx(1)
         assert ("probabilities_normalised" in line) is not head
     assert record.quality["accuracy"] == sum(line["right"] for line in lines) / len(lines)
+    distances = [sum((p - (i == line["label"])) ** 2 for i, p in enumerate(line["probabilities"])) for line in lines]
+    assert record.quality["brier"] == pytest.approx(sum(distances) / len(lines))
 
 
 def test_a_head_and_no_head_on_one_model(run_point: Callable[..., Record], tmp_path: Path) -> None:

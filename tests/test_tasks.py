@@ -237,6 +237,9 @@ def test_glue_by_hub_id(tmp_path: Path) -> None:
     (line,) = problems(*given, "data.hub_splits.test=dev")
     assert "has no split dev" in line
     assert "test, train, validation" in line
+    (tmp_path / "test.parquet").write_bytes(b"PAR1 and no more")
+    (line,) = problems(*given[:1], "data.hub_id=null", f"data.path={tmp_path}", "data.files.train=test.parquet")
+    assert "test.parquet: is not a parquet file" in line
     (line,) = problems(*given, "data.hub_name=sst")
     assert f"data.hub_id={tmp_path}: cannot be loaded" in line
 
@@ -403,4 +406,6 @@ def test_language_modelling(run_point: Callable[..., Record], tmp_path: Path) ->
     total = -sum(line["log_likelihood"] for line in lines)
     assert record.quality["loss"] == pytest.approx(total / sum(line["tokens"] for line in lines))
     assert all(line["tokens"] <= 255 for line in lines)
-    assert record.truncated["test"][0] == sum(line["tokens"] == 255 for line in lines)
+    cut = sum(line["tokens"] == 255 for line in lines)
+    assert record.truncated["test"] == (cut, 4)
+    assert (record.quality["word_perplexity"] is None) is (cut > 0)

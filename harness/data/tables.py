@@ -103,10 +103,11 @@ def _json(path: Path) -> list[Row]:
 
 def _parquet(path: Path) -> list[Row]:
     from datasets import Dataset
+    from datasets.exceptions import DatasetsError
 
     try:
         rows: list[Row] = Dataset.from_parquet(str(path)).to_list()
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         raise UserError(f"{path}: is not a parquet file ({first_line(error)}); check the file") from None
     return rows
 
@@ -114,10 +115,11 @@ def _parquet(path: Path) -> list[Row]:
 def read_hub(hub_id: str, name: str | None, revision: str, splits: Sequence[str]) -> dict[str, list[Row]]:
     """The rows of some splits of a data set of the hub, or of a local folder with its layout. Raises UserError."""
     from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
 
     try:
         found = load_dataset(hub_id, name, revision=revision)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         raise UserError(
             f"data.hub_id={hub_id}: cannot be loaded ({first_line(error)}); check the id, data.hub_name and the network"
         ) from None
