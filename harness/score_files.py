@@ -67,6 +67,9 @@ def read_files(predictions: Path, references: Path, columns: Columns, encoding: 
         raise UserError(
             f"{predictions}: {len(missing)} inputs of the references have no output, the first is {missing[0]}"
         )
+    known = set(sources)
+    if extra := [source for source in by_source if source not in known]:
+        raise UserError(f"{predictions}: {len(extra)} outputs have no references, the first is for {extra[0]}")
     return Texts([by_source[source] for source in sources], groups, sources)
 
 

@@ -130,6 +130,27 @@ def test_score_of_perfect_and_empty_answers() -> None:
     assert empty["ser"] == 100
 
 
+def test_lines_hold_what_scores_are_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Java, METEOR is null with its reason, and the others have a part in each line."""
+    from statistics import fmean
+
+    from harness.metrics import nist
+
+    monkeypatch.setenv("PATH", "")
+    examples = [
+        Example("name[Aromi], eatType[pub]", ("Aromi is a pub.", "There is a pub called Aromi.")),
+        Example("name[Zizzi], food[Thai]", ("Zizzi serves Thai food.",)),
+    ]
+    made = score(examples, ["Aromi is a good pub.", "Thai food at Zizzi."], ("nist", "meteor", "cider", "slots"))
+    assert made.quality["meteor"] is None
+    assert "no java" in made.reasons["meteor"]
+    assert all("meteor" not in line for line in made.lines)
+    assert fmean(line["cider"] for line in made.lines) == pytest.approx(made.quality["cider"])
+    sums = [sum(column) for column in zip(*(line["nist"] for line in made.lines), strict=True)]
+    assert nist.of_sums_perl(sums) == pytest.approx(made.quality["nist"])
+    assert [line["ser"] for line in made.lines] == [[0, 0, 2], [0, 0, 2]]
+
+
 def test_first_line() -> None:
     assert first_line("\n  A pub. \nAnother thing") == "A pub."
     assert first_line(" \n ") == ""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 import random
+import subprocess
+import sys
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from harness.metrics.classes import positive_class
 from harness.metrics.rouge import parts
 from harness.metrics.surface import words
 
+ROOT = Path(__file__).parents[1]
 COLD, VERY, NOT = "It is cold outside.", "It is very cold outside.", "It is not cold outside."
 TEA = "I am very happy to say that I am drinking a warm cup of tea."
 FAMILIES = metrics.families()
@@ -209,6 +213,18 @@ def test_probabilities_of_label_texts() -> None:
     assert calibration.from_log_likelihoods(logs)["good"] == pytest.approx(0.5 / (0.5 + 0.5**4))
     assert calibration.from_log_likelihoods(logs, {"good": 1, "not good at all": 4})["good"] == pytest.approx(0.5)
     assert sum(calibration.from_log_likelihoods({"a": -2000.0, "b": -2001.0}).values()) == pytest.approx(1)
+
+
+def test_families_import_neither_torch_nor_hydra() -> None:
+    """Also what they import; `reports` scores where neither is installed."""
+    code = (
+        "import importlib, sys\nfrom harness import metrics\n"
+        "metrics.compute(['bleu', 'rouge', 'classes'], ['a', 'b'], [['a'], ['c']])\n"
+        "for name in metrics.families(): importlib.import_module(f'harness.metrics.{name}')\n"
+        "print(sorted({'torch', 'hydra', 'omegaconf', 'transformers', 'peft', 'evaluate'} & set(sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
 
 
 SAMPLES = {

@@ -134,6 +134,7 @@ PAIR = ("p.txt", "a\nb\n")
         (PAIR, ("r.jsonl", '{"ref": "a"}\nb\n'), [], "r.jsonl, line 2: not JSON"),
         (PAIR, ("r.jsonl", '["a"]\n["b"]\n'), [], "r.jsonl, line 1: not a JSON object"),
         (("p.csv", "mr,output\nx,a\n"), ("r.csv", "mr,ref\nx,a\ny,b\n"), [], "1 inputs of the references have no"),
+        (("p.csv", "mr,output\nx,a\nz,b\n"), ("r.csv", "mr,ref\nx,a\n"), [], "1 outputs have no references"),
         (("p.csv", "mr,output\nx,a\nx,b\n"), ("r.csv", "mr,ref\nx,a\n"), [], "p.csv, row 2: a second, different"),
         (PAIR, ("r.txt", "#### none\nb\n"), ["--metrics=numeric"], "the reference of item 1 has no number"),
     ],

@@ -31,12 +31,13 @@ def run_java(arguments: Sequence[str], text: str) -> str:
     """What `java arguments` prints when `text` is its input, both in UTF-8. Raises JavaFailed."""
     if shutil.which("java") is None:
         raise JavaFailed("there is no java on the PATH; install a Java runtime, such as openjdk-17-jre-headless")
-    command = ["java", "-Dfile.encoding=UTF-8", *arguments]
+    # Neither the encoding nor what is the lower case of I may depend on the user's locale.
+    command = ["java", "-Dfile.encoding=UTF-8", "-Duser.language=en", *arguments]
     pipe, allowed = subprocess.PIPE, seconds_allowed()
     # In a session of its own, so that all of it can be killed: `java` can be a script that starts the real one.
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True) as process:
         try:
-            out, err = process.communicate(text.encode(), timeout=allowed)
+            out, err = process.communicate(text.encode(errors="replace"), timeout=allowed)
         except subprocess.TimeoutExpired:
             limit = f"{allowed:g} s; HARNESS_JAVA_TIMEOUT=SECONDS allows more"
             raise JavaFailed(f"java was killed: it had not ended after {limit}") from None
