@@ -95,15 +95,18 @@ def seeds(records: list[Record]) -> str:
     return counted + (f", {len(repeats)} repeats" if len(repeats) > 1 else "")
 
 
-def main_score(record: Record) -> str:
-    """The score that rows are compared by."""
-    return "accuracy" if "accuracy" in record.quality else "BLEU"
+def without_a_model(record: Record) -> str:
+    """`name score value` of the answers that need no model; a mixture of tasks has those of each."""
+    return ", ".join(
+        score_list({name: value}, "accuracy " if name.rpartition("/")[2] == "most_frequent_class" else "BLEU ")
+        for name, value in record.baselines.items()
+    )
 
 
 def reference_lines(sweep: Sweep) -> list[str]:
     """Scores that need no training: of answers that need no model, and of the untouched base."""
     lines = []
-    for values, rows in grouped(sweep, lambda record: score_list(record.baselines, f"{main_score(record)} ")).items():
+    for values, rows in grouped(sweep, without_a_model).items():
         lines.append(f"Without a model{of_rows(rows, sweep)}: {values}.")
     for values, rows in grouped(sweep, lambda record: score_list(record.base_quality)).items():
         lines.append(f"The untouched base{of_rows(rows, sweep)}: {values}.")

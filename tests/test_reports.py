@@ -462,6 +462,14 @@ def test_protocol_and_references_are_told(tmp_path: Path) -> None:
     assert "peft" not in text
 
 
+def test_answers_without_a_model_are_told_with_the_score_of_their_task(tmp_path: Path) -> None:
+    told = {"one/best_constant": 12.0, "two/most_frequent_class": 0.25}
+    add(tmp_path, "lora", spoiled(0.1, seed=6), baselines=told)
+    sweep(tmp_path, "lora")
+    said = "Without a model: one/best_constant BLEU 12.00, two/most_frequent_class accuracy 0.250."
+    assert said in report(tmp_path, ["s"], "markdown", "auto")
+
+
 def test_a_key_without_the_usual_fields_is_reported_all_the_same(tmp_path: Path) -> None:
     add(tmp_path, "lora", spoiled(0.1, seed=6), key={})
     sweep(tmp_path, "lora")

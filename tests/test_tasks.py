@@ -18,6 +18,7 @@ from harness.data import Splits, load
 from harness.errors import UserError
 from harness.evaluate import read_lines
 from harness.results import Record, run_folder
+from harness.task import load_base, pick
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 BARE = [override for override in SMALL if not override.startswith("data.")]
@@ -244,6 +245,30 @@ def test_glue_by_hub_id(tmp_path: Path) -> None:
     assert f"data.hub_id={tmp_path}: cannot be loaded" in line
 
 
+def test_wikitext_by_hub_id_is_wikitext_by_path(tmp_path: Path) -> None:
+    """The layout of `Salesforce/wikitext`: a row a line, also empty ones. Blocks are whole lines of one article."""
+    (tmp_path / "hub").mkdir()
+    lines = {
+        split: ["", f" = {split} = \n", "", *(f" {split} {i} {'x' * 30} \n" for i in range(5)), f" = B {split} = \n"]
+        for split in ("train", "validation", "test")
+    }
+    by_hub = hub(
+        tmp_path / "hub", "wikitext-2-raw-v1", {split: [{"text": x} for x in each] for split, each in lines.items()}
+    )
+    for name, split in (("train", "train"), ("valid", "validation"), ("test", "test")):
+        (tmp_path / f"wiki.{name}.raw").write_text("".join(line or "\n" for line in lines[split]))
+    found = load(chosen("data=wikitext", by_hub, "data.block=90").data)
+    assert found == load(chosen("data=wikitext", f"data.path={tmp_path}", "data.block=90").data)
+    texts = [example.source for example in found[0].test]
+    line = "test {} " + "x" * 30
+    assert texts == [
+        "= test =\n" + line.format(0) + "\n" + line.format(1),
+        line.format(2) + "\n" + line.format(3),
+        line.format(4),
+        "= B test =",
+    ]
+
+
 ROWS: dict[str, tuple[dict[str, object], str, tuple[str, ...]]] = {
     "samsum": ({"dialogue": "A: Hi", "summary": "A greets."}, "A: Hi\n\nSummarize", ("A greets.",)),
     "webnlg": (
@@ -379,16 +404,19 @@ def test_nine_templates_of_dialogsum() -> None:
 RUN = ("method=lora", "train.batch_size=2", "train.validation_examples=2", "train.warmup_steps=1", "train.steps=2")
 
 
-def test_summaries_are_trained_on_and_cut_where_they_are_long(run_point: Callable[..., Record], tmp_path: Path) -> None:
-    """The tiny model has a token for each character and 1,024 positions: long dialogues lose their start."""
-    record = run_point(*DIALOGSUM, shared("dialogsum"), *RUN, "train.max_length=1024", small=TINY)
+def test_summaries_are_trained_on_and_cut_where_they_are_long(run_point: Callable[..., Record]) -> None:
+    """The tiny model has a token for each character, 600 of them in its context; eight are for the answer."""
+    given = (*DIALOGSUM, shared("dialogsum"), "model.context=600")
+    record = run_point(*given, *RUN, small=TINY)
     assert record.status == "ok", record.cause
     assert {"rougeL", "val_loss"} <= set(record.quality)
-    test = load(chosen(*DIALOGSUM, shared("dialogsum")).data)[0].test
-    assert record.truncated["test"][1] == 4
-    assert 0 <= record.truncated["test"][0] <= sum(len(example.source) + 8 > 1024 for example in test)
-    assert record.truncated["train"][1] == 4
-    assert record.truncated["validation"][1] == 2
+    settings = chosen(*given)
+    _, tokenizer = load_base(settings)
+    texts = [example.source for example in pick(load(settings.data)[0].test, 4)]
+    long = sum(len(tokenizer(text)["input_ids"]) > 592 for text in texts)
+    assert 0 < long < 4
+    assert record.truncated["test"] == (long, 4)
+    assert {split: count for split, (_, count) in record.truncated.items()} == {"train": 4, "validation": 2, "test": 4}
 
 
 def test_sums_in_words_keep_their_lines(run_point: Callable[..., Record]) -> None:

@@ -70,7 +70,7 @@ def _separated(path: Path, columns: Sequence[str] | None) -> list[Row]:
                     )
                 rows.append(dict(zip(names, cells, strict=True)))
         except csv.Error as error:
-            raise UserError(f"{path}, line {reader.line_num}: cannot be read ({error}); correct the line") from None
+            raise UserError(f"{path}, line {reader.line_num}: cannot be read ({error}); use a jsonl file") from None
     return rows
 
 
