@@ -67,7 +67,12 @@ def measure_base(settings: RunSettings, base: Base, watch: Watch) -> None:
         scores = task.score(task.predict(answer, model, forward, watch.progress))
         scored = {"val_loss": forward.mean_loss(task.validation)} | scores.quality
         baselines = trivial(settings.data, task.train, task.test)
-        content = {"quality": scored, "signatures": scores.signatures, "baselines": baselines}
+        content = {
+            "quality": scored,
+            "signatures": scores.signatures,
+            "reasons": scores.reasons,
+            "baselines": baselines,
+        }
         write_lines(folder / "predictions.jsonl", scores.lines)
         if noisy := mistyped_task(settings, base, shots=0):
             typed = task.score(noisy.predict(answer, model, forward, watch.progress))

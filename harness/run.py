@@ -176,7 +176,8 @@ def _measured(
                 forgotten, panel = measure_forgetting(settings, folders, model, tokenizer, forward, watch)
                 write_lines(folder / "panel.jsonl", panel)
     else:
-        scores = Scores(before["quality"], before["signatures"], read_lines(folders.quality / "predictions.jsonl"))
+        lines = read_lines(folders.quality / "predictions.jsonl")
+        scores = Scores(before["quality"], before["signatures"], lines, before["reasons"])
         quality = scores.quality
         if noisy:
             typed = before["typos"]
@@ -193,6 +194,7 @@ def _measured(
 
     speed = throughput(state.curve, WARM_UP) if state else None
     reasons = null_reasons(device, method, train_peak, speed is not None)
+    reasons |= {f"quality.{name}": reason for name, reason in scores.reasons.items()}
     if task.kind != "causal":
         reasons["forgetting"] = "general text and the panel need a causal model"
         reasons["lm_eval"] = "its tasks need a causal model"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import TINY
+from conftest import TINY, Harness
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from tiny import SMALL
@@ -437,3 +437,17 @@ def test_language_modelling(run_point: Callable[..., Record], tmp_path: Path) ->
     cut = sum(line["tokens"] == 255 for line in lines)
     assert record.truncated["test"] == (cut, 4)
     assert (record.quality["word_perplexity"] is None) is (cut > 0)
+
+
+def test_a_score_without_java_is_null_with_the_reason_and_made_again_with_it(harness: Harness) -> None:
+    asked = ("-m", "method=zero_shot,lora", "data.metrics=[bleu,meteor]")
+    assert harness(*asked, PATH="/nonexistent").returncode == 0
+    without = harness.records()
+    for record in without.values():
+        assert record.quality["bleu"] is not None
+        assert record.quality["meteor"] is None
+        assert "install a Java runtime" in record.null_reasons["quality.meteor"]
+    assert harness(*asked).returncode == 0
+    again = {run: record for run, record in harness.records().items() if run not in without}
+    assert len(without) == len(again) == 2
+    assert all(record.quality["meteor"] is not None for record in again.values())

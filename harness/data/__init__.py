@@ -12,6 +12,8 @@ from pydantic import Field
 
 from harness.errors import nearest
 from harness.metrics import families
+from harness.metrics._java import FAMILIES as JAVA
+from harness.metrics._java import java_found
 from harness.results import hash_of
 from harness.settings import Settings
 
@@ -118,9 +120,11 @@ class Source(Settings):
 
     def outcome(self) -> dict[str, Any]:
         """What can change a run's outcome besides the examples: a part of its key."""
-        return {"name": self.name, "prompt": self.prompt} | self.model_dump(
+        known = {"name": self.name, "prompt": self.prompt} | self.model_dump(
             mode="json", include=set(OUTCOME), exclude_defaults=True
         )
+        # What is scored without Java is scored again, once there is one.
+        return known if java_found() or not set(JAVA) & set(self.metrics) else known | {"java": False}
 
 
 @functools.cache

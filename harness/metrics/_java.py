@@ -10,6 +10,9 @@ from collections.abc import Sequence
 
 from harness.errors import UserError
 
+FAMILIES = ("cider", "meteor", "rouge_l")
+"""The families of scores that Java has a part in."""
+
 
 class JavaFailed(RuntimeError):
     """Java is missing, crashed or did not end; the message says which in one line."""
@@ -27,9 +30,14 @@ def seconds_allowed() -> float:
     return seconds
 
 
+def java_found() -> bool:
+    """There is a Java to run."""
+    return shutil.which("java") is not None
+
+
 def run_java(arguments: Sequence[str], text: str) -> str:
     """What `java arguments` prints when `text` is its input, both in UTF-8. Raises JavaFailed."""
-    if shutil.which("java") is None:
+    if not java_found():
         raise JavaFailed("there is no java on the PATH; install a Java runtime, such as openjdk-17-jre-headless")
     # Neither the encoding nor what is the lower case of I may depend on the user's locale.
     command = ["java", "-Dfile.encoding=UTF-8", "-Duser.language=en", *arguments]
