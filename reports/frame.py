@@ -44,6 +44,7 @@ FIELDS = {
     "general_text_perplexity_after": "forgetting.perplexity_after",
     "general_text_kl_nats_per_token": "forgetting.kl",
     "general_text_kl_std_nats_per_token": "forgetting.kl_std",
+    "general_text_kl_95_percent_nats_per_token": "forgetting.kl_quantiles.95%",
     "general_text_agreement": "forgetting.agreement",
     "panel_share_before": "forgetting.panel_before",
     "panel_share_after": "forgetting.panel_after",
