@@ -14,8 +14,8 @@ from harness.evaluate import read_lines, write_lines
 from harness.forward import LabelForward
 from harness.lm_eval_tasks import compare, score_tasks
 from harness.methods import answer
-from harness.results import TYPOS, Forgetting, LmEvalTask, hash_of
-from harness.robustness import mistyped_task, same
+from harness.results import Forgetting, LmEvalTask, hash_of
+from harness.robustness import readings, reread
 from harness.task import DTYPES, Base, Task, kind_of
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class BaseFolders:
     """Where the measurements of an untouched base lie, each made once."""
 
     quality: Path
-    """scores.json and predictions.jsonl on the test examples, and with typing errors in them if they are on."""
+    """scores.json and predictions.jsonl on the test examples, and predictions of other readings of them."""
     forgetting: Path
     """text.json, panel.jsonl, and the logits on general text."""
     lm_eval: Path | None
@@ -62,22 +62,21 @@ def measure_base(settings: RunSettings, base: Base, watch: Watch) -> None:
     model.requires_grad_(False)
     forward = LabelForward(model, DTYPES[settings.precision])
 
+    def predict(task: Task) -> Any:
+        return task.predict(answer, model, forward, watch.progress)
+
     def quality(folder: Path) -> None:
         task = Task(settings, base, shots=0)
-        scores = task.score(task.predict(answer, model, forward, watch.progress))
+        scores = task.score(predict(task))
         scored = {"val_loss": forward.mean_loss(task.validation)} | scores.quality
-        baselines = trivial(settings.data, task.train, task.test)
-        content = {
+        content: dict[str, Any] = {
             "quality": scored,
             "signatures": scores.signatures,
             "reasons": scores.reasons,
-            "baselines": baselines,
+            "baselines": trivial(settings.data, task.train, task.test),
         }
         write_lines(folder / "predictions.jsonl", scores.lines)
-        if noisy := mistyped_task(settings, base, shots=0):
-            typed = task.score(noisy.predict(answer, model, forward, watch.progress))
-            content |= {"typos": {"quality": typed.quality, "agreement": same(scores.lines, typed.lines)}}
-            write_lines(folder / TYPOS, typed.lines)
+        content["readings"] = reread(readings(settings, base, shots=0), task, scores, predict, folder)
         (folder / "scores.json").write_text(json.dumps(content))
 
     def forgotten(folder: Path) -> None:

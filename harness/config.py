@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, InstanceOf, ValidationError
 
 from harness import data
-from harness.data import Source
+from harness.data import Example, Source
 from harness.data.panel import load_panel
 from harness.environment import fingerprint, gpu_name, resolve_device, resolve_dtype
 from harness.errors import UserError, first_line, nearest, nearest_key
@@ -68,6 +68,7 @@ class Eval(Settings):
     no_repeat_ngram: Annotated[int, Field(ge=0)]
     typos: Annotated[float, Field(ge=0, le=1)]
     typo_seed: Annotated[int, Field(ge=0)]
+    paraphrases: list[str]
     score: Literal["last", "best"]
 
 
@@ -279,7 +280,23 @@ def contradictions(settings: RunSettings) -> list[str]:
         problems.append(f"keep_model: {method.name} cannot be merged into the model; use method=lora or method=full")
     if settings.keep_model and quantization.kind != "none":
         problems.append("keep_model: a model is kept with plain weights; use quantization=none")
-    return problems + forgetting_problems(settings.forgetting)
+    return problems + forgetting_problems(settings.forgetting) + paraphrase_problems(settings)
+
+
+def paraphrase_problems(settings: RunSettings) -> list[str]:
+    """Templates of eval.paraphrases that cannot be used."""
+    problems = []
+    for template in settings.eval.paraphrases:
+        from jinja2 import TemplateError
+
+        name, remedy = f"eval.paraphrases: {template!r}", "write a Jinja template of {{ source }}"
+        try:
+            text = settings.data.model_copy(update={"prompt": template}).render(Example("(source)", ()))
+        except TemplateError as error:
+            problems.append(f"{name}: {first_line(error)}; {remedy}")
+        else:
+            problems += [] if "(source)" in text else [f"{name}: leaves out the input; {remedy}"]
+    return problems
 
 
 def forgetting_problems(forgetting: ForgettingSettings) -> list[str]:

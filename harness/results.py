@@ -6,6 +6,7 @@ A results folder holds
     runs/<run id>/config.json        the configuration that it ran with, for what is done with it later
     runs/<run id>/predictions.jsonl  one line an example: index, prediction, bleu (statistics), ...
     runs/<run id>/typos.jsonl        the same with typing errors in the inputs, where `eval.typos` says so
+    runs/<run id>/paraphrase_1.jsonl the same in the first template of `eval.paraphrases`, and so on
     runs/<run id>/panel.jsonl        one line an item of the panel: answers before and after, and whether they are right
     runs/<run id>/curve.jsonl        one line a logged step
     runs/<run id>/lm_eval.jsonl      one line an example of lm-evaluation-harness, where its tasks are named
@@ -35,9 +36,6 @@ SCHEMA = 1
 
 MODEL = "model"
 """Name of the folder in which a run keeps its trained model."""
-
-TYPOS = "typos.jsonl"
-"""Name of the file of predictions under typing errors."""
 
 Status = Literal["ok", "oom", "diverged", "error", "interrupted", "timeout", "skipped"]
 
@@ -137,19 +135,31 @@ class Forgetting(_Section):
         return perplexity(self.loss_after)
 
 
-class Typos(_Section):
+class _Reading(_Section):
+    """The test examples read otherwise."""
+
+    quality: dict[str, float | None]
+    """The scores of the record's `quality`, validation loss aside."""
+    base_quality: dict[str, float | None]
+    """The same of the untouched base."""
+    agreement: float
+    """Share of test examples whose prediction stays the same, 0 to 1."""
+
+
+class Typos(_Reading):
     """Scores with typing errors in the test inputs."""
 
     share: float
     """Of the letters that are mistyped, 0 to 1."""
     seed: int
     """Of the errors."""
-    quality: dict[str, float | None]
-    """The scores of the record's `quality` on the mistyped inputs, validation loss aside."""
-    base_quality: dict[str, float | None]
-    """The same of the untouched base."""
-    agreement: float
-    """Share of test examples whose prediction stays the same, 0 to 1."""
+
+
+class Paraphrase(_Reading):
+    """Scores in another template of the prompt."""
+
+    prompt: str
+    """The Jinja template."""
 
 
 def perplexity(loss: float) -> float:
@@ -224,6 +234,7 @@ class Record(_Section):
     lm_eval: dict[str, LmEvalTask] | None = None
     """By task of `lm_eval.tasks`."""
     typos: Typos | None = None
+    paraphrases: list[Paraphrase] | None = None
     null_reasons: dict[str, str] = {}
     """By field: why it is null."""
     warnings: list[str] = []

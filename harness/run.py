@@ -25,8 +25,8 @@ from harness.measure.memory import Meter, Peak
 from harness.measure.throughput import throughput
 from harness.methods import Kind, Method
 from harness.models import save_pretrained
-from harness.results import MODEL, TYPOS, Memory, Parameters, Record, Typos, run_folder
-from harness.robustness import mistyped_task, same
+from harness.results import MODEL, Memory, Parameters, Record, run_folder
+from harness.robustness import readings, reread, sections
 from harness.task import DTYPES, Base, Task
 from harness.tracking import Tracking
 from harness.train import WARM_UP, RunEnded, Trainer, to_deployed_precision, to_master_precision
@@ -114,7 +114,7 @@ def _measured(
     with watch.phase("prepare"):
         folders = BaseFolders.of(settings)
         before = json.loads((folders.quality / "scores.json").read_text())
-        task, noisy = Task(settings, base), mistyped_task(settings, base)
+        task, others = Task(settings, base), readings(settings, base)
         base_parameters = parameters.total(model)
         site = task.site()
         cautions = method.warnings(model, site)
@@ -126,7 +126,8 @@ def _measured(
         added = parameters.total(model) - base_parameters
         forward = LabelForward(model, DTYPES[settings.precision])
 
-    train_peak, state, forgotten, typed = None, None, None, None
+    train_peak, state, forgotten = None, None, None
+    otherwise: dict[str, dict[str, Any]] = {}
     quality: dict[str, float | None] = {}
     if method.trains:
         assert method.lr is not None
@@ -161,16 +162,17 @@ def _measured(
     with watch.phase("save"):
         adapter_bytes = method.save(model, folder / "adapter")
 
+    def predict(texts: Task) -> Any:
+        return texts.predict(method.generate, model, forward, watch.progress)
+
     meter.start()
     if not method.untouched:
         with watch.phase("evaluate"):
-            scores = task.score(task.predict(method.generate, model, forward, watch.progress))
+            scores = task.score(predict(task))
         quality |= scores.quality
-        if noisy:
-            with watch.phase("typos"):
-                mistaken = task.score(noisy.predict(method.generate, model, forward, watch.progress))
-                typed = {"quality": mistaken.quality, "agreement": same(scores.lines, mistaken.lines)}
-                write_lines(folder / TYPOS, mistaken.lines)
+        if others:
+            with watch.phase("readings"):
+                otherwise = reread(others, task, scores, predict, folder)
         if task.kind == "causal":
             with watch.phase("forgetting"):
                 forgotten, panel = measure_forgetting(settings, folders, model, tokenizer, forward, watch)
@@ -179,9 +181,9 @@ def _measured(
         lines = read_lines(folders.quality / "predictions.jsonl")
         scores = Scores(before["quality"], before["signatures"], lines, before["reasons"])
         quality = scores.quality
-        if noisy:
-            typed = before["typos"]
-            write_lines(folder / TYPOS, read_lines(folders.quality / TYPOS))
+        otherwise = before["readings"]
+        for name in others:
+            write_lines(folder / f"{name}.jsonl", read_lines(folders.quality / f"{name}.jsonl"))
     evaluate_peak = None if method.untouched else meter.peak()
     write_lines(folder / "predictions.jsonl", scores.lines)
     tasks = None
@@ -200,8 +202,11 @@ def _measured(
         reasons["lm_eval"] = "its tasks need a causal model"
     elif not settings.lm_eval.tasks:
         reasons["lm_eval"] = "lm_eval.tasks names none"
+    typed, paraphrased = sections(settings.eval, otherwise, before["readings"])
     if not typed:
         reasons["typos"] = "off; eval.typos=0.05 mistypes a letter in twenty"
+    if not paraphrased:
+        reasons["paraphrases"] = "off; eval.paraphrases names other templates"
     record = Record(
         **known,
         status="ok",
@@ -227,14 +232,8 @@ def _measured(
         train_tokens=state.tokens if state else 0,
         forgetting=forgotten,
         lm_eval=tasks,
-        typos=Typos(
-            share=settings.eval.typos,
-            seed=settings.eval.typo_seed,
-            base_quality=before["typos"]["quality"],
-            **typed,
-        )
-        if typed
-        else None,
+        typos=typed,
+        paraphrases=paraphrased,
         null_reasons=reasons,
     )
     with watch.phase("track"):

@@ -268,7 +268,8 @@ def render(found: Outcome) -> str:
 
 
 NOTES = """\
-- Rows are in the order of training; each score is that of the model which the stage kept (an adapter is merged).
+- Rows are in the order of training; each score is that of the model which the stage kept (an adapter is merged, which
+  rounds it to the run's dtype).
 - Average forgetting: for each task before the last, its best score so far minus that at the end (Chaudhry et al. 2018).
 - Backward transfer: its score at the end minus that right after training on it (Lopez-Paz & Ranzato 2017); forward
   transfer: its score right before training on it minus the base's.

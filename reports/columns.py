@@ -77,6 +77,11 @@ TYPOS = (
     Column("typos_score", "score under typos", "score"),
     Column("typos_agreement", "same prediction under typos", "share"),
 )
+PARAPHRASES = (
+    Column("paraphrases_mean_score", "score in other templates: mean", "score"),
+    Column("paraphrases_lowest_score", "lowest", "score"),
+    Column("paraphrases_agreement", "same prediction in other templates", "share"),
+)
 SECONDS = (Column("total_seconds", "wall time", "seconds", "s"),)
 STATUS = (Column("status", "status", "text"),)
 RANK = (Column("rank", "r", "count"),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -44,6 +45,7 @@ FIELDS = {
     "general_text_perplexity_after": "forgetting.perplexity_after",
     "general_text_kl_nats_per_token": "forgetting.kl",
     "general_text_kl_std_nats_per_token": "forgetting.kl_std",
+    "general_text_kl_95_percent_nats_per_token": "forgetting.kl_quantiles.95%",
     "general_text_agreement": "forgetting.agreement",
     "panel_share_before": "forgetting.panel_before",
     "panel_share_after": "forgetting.panel_after",
@@ -61,6 +63,9 @@ DERIVED = {
     "general_text_loss_change_nats_per_token": "forgetting.loss_after",
     "panel_share_change": "forgetting.panel_after",
     "typos_score": "typos",
+    "paraphrases_mean_score": "paraphrases",
+    "paraphrases_lowest_score": "paraphrases",
+    "paraphrases_agreement": "paraphrases",
 }
 """Column -> a field of the record whose absence explains that of the column."""
 
@@ -138,13 +143,28 @@ def _row(sweep: Sweep, run: Run, fields: dict[str, str], verdict: Verdict) -> di
     text, panel = "general_text_loss_{}_nats_per_token", "panel_share_{}"
     row[text.format("change")] = _difference(row[text.format("after")], row[text.format("before")])
     row[panel.format("change")] = _difference(row[panel.format("after")], row[panel.format("before")])
-    scores = record.typos.quality if record and record.typos else {}
-    row["typos_score"] = next((finite(scores[name]) for name in ("accuracy", "bleu") if name in scores), None)
+    row |= _readings(record)
     row["bleu_change"] = verdict.change
     row["bleu_change_low"] = verdict.interval.low if verdict.interval else None
     row["bleu_change_high"] = verdict.interval.high if verdict.interval else None
     row["verdict"] = verdict.word or None
     return row
+
+
+def _readings(record: Record | None) -> dict[str, float | None]:
+    """What the score that rows are compared by is where the test inputs are read otherwise."""
+
+    def main(scores: dict[str, float | None]) -> float | None:
+        return next((finite(scores[name]) for name in ("accuracy", "bleu") if name in scores), None)
+
+    said = (record.paraphrases if record else None) or []
+    scores = [score for each in said if (score := main(each.quality)) is not None]
+    return {
+        "typos_score": main(record.typos.quality) if record and record.typos else None,
+        "paraphrases_mean_score": fmean(scores) if scores else None,
+        "paraphrases_lowest_score": min(scores) if scores else None,
+        "paraphrases_agreement": fmean(each.agreement for each in said) if said else None,
+    }
 
 
 def _difference(after: float | None, before: float | None) -> float | None:

@@ -68,7 +68,9 @@ def decoding(record: Record) -> str:
     fields = {
         name.removeprefix(prefix): value for name, value in flatten(record.key).items() if name.startswith(prefix)
     }
-    return ", ".join(f"{name} {show(value)}" for name, value in fields.items() if value is not None) or UNKNOWN
+    if not fields.get("typos"):
+        fields = {name: value for name, value in fields.items() if name not in ("typos", "typo_seed")}
+    return ", ".join(f"{name} {show(value)}" for name, value in fields.items() if value not in (None, [])) or UNKNOWN
 
 
 def versions(record: Record) -> str:

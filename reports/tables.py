@@ -58,8 +58,9 @@ def methods_table(sweep: Sweep, comparison: Comparison) -> Table:
     scores = (*c.score_columns(quality_columns(sweep)), *c.CHANGE, *c.VERDICT)
     status = c.STATUS if (frame["status"] != "ok").any() else ()
     optimizer = c.OPTIMIZER if frame["optimizer"].nunique() > 1 else ()
-    typos = c.TYPOS if frame["typos_score"].notna().any() else ()
-    shown = (*c.LABEL, *status, *c.LEARNING_RATE, *optimizer, *cost, *scores, *typos, *c.FORGETTING, *c.SECONDS)
+    otherwise: tuple[c.Column, ...] = c.TYPOS if frame["typos_score"].notna().any() else ()
+    otherwise += c.PARAPHRASES if frame["paraphrases_agreement"].notna().any() else ()
+    shown = (*c.LABEL, *status, *c.LEARNING_RATE, *optimizer, *cost, *scores, *otherwise, *c.FORGETTING, *c.SECONDS)
     counts = ", ".join(f"{number} {name}" for name, number in sweep.count().items())
     runs = f"{len(sweep.runs)} run{'s' if len(sweep.runs) != 1 else ''}: {counts}."
     return _build(f"{sweep.name}: methods", (sweep.question, runs, protocol(sweep)), shown, sweep, comparison, frame)

@@ -11,12 +11,14 @@ from test_reports import add, add_base, cells, sweep
 from tiny import settings
 
 from harness import data
+from harness.errors import UserError
 from harness.evaluate import read_lines
-from harness.results import Record, Typos, run_folder
+from harness.results import Paraphrase, Record, Typos, run_folder
 from harness.robustness import BESIDE, mistyped, typos
 from reports.__main__ import report
 from reports.statistics import bleu_of_sums
 
+PARAPHRASES = "['Restaurant: {{ source }}\nDescription:','Say it in a sentence: {{ source }}']"
 TEXT = "name[The Golden Curry], food[Japanese], customer rating[5 out of 5], area[city centre]"
 
 
@@ -67,12 +69,19 @@ def test_a_run_with_typos_beside_one_without(run_point: Callable[..., Record], t
     off = run_point("method=lora")
     assert off.typos is None
     assert "eval.typos" in off.null_reasons["typos"]
-    given = ["eval.typos=0.3", "eval.test_examples=8"]
+    assert "eval.paraphrases" in off.null_reasons["paraphrases"]
+    given = ["eval.typos=0.3", "eval.test_examples=8", f"eval.paraphrases={PARAPHRASES}"]
     base, tuned = run_point(*given, "method=zero_shot"), run_point(*given, "method=lora")
     assert base.typos is not None
     assert tuned.typos is not None
     assert base.typos.quality == base.typos.base_quality == tuned.typos.base_quality
     assert tuned.typos.share == 0.3
+    assert base.paraphrases is not None
+    assert tuned.paraphrases is not None
+    # The first template is the task's own: nothing changes. The other is another text.
+    assert tuned.paraphrases[0].quality | {"val_loss": tuned.quality["val_loss"]} == tuned.quality
+    assert tuned.paraphrases[0].agreement == 1 > tuned.paraphrases[1].agreement
+    assert tuned.paraphrases[1].base_quality == base.paraphrases[1].quality
     for record in (base, tuned):
         folder = run_folder(tmp_path / "results", record.id)
         clean, noisy = read_lines(folder / "predictions.jsonl"), read_lines(folder / "typos.jsonl")
@@ -83,15 +92,34 @@ def test_a_run_with_typos_beside_one_without(run_point: Callable[..., Record], t
         assert record.typos.quality["bleu"] == pytest.approx(bleu_of_sums(np.sum([x["bleu"] for x in noisy], axis=0)))
         kept = sum(a["prediction"] == b["prediction"] for a, b in zip(clean, noisy, strict=True)) / 8
         assert record.typos.agreement == kept < 1
+        assert len(read_lines(folder / "paraphrase_2.jsonl")) == 8
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [("{{ source", "unexpected end"), ("{{ sauce }}", "'sauce' is undefined"), ("Describe:", "leaves out the input")],
+)
+def test_templates_that_cannot_be_used(template: str, says: str) -> None:
+    with pytest.raises(UserError, match=says) as raised:
+        settings(f"eval.paraphrases=['{template}']")
+    (line,) = raised.value.problems
+    assert "{{ source }}" in line
 
 
 def test_columns_are_there_where_typos_are_on(tmp_path: Path) -> None:
     scores = {"quality": {"bleu": 30.0}, "base_quality": {"bleu": 5.0}}
     add_base(tmp_path)
-    add(tmp_path, "lora", None, quality={"bleu": 40.0}, typos=Typos(share=0.1, seed=0, agreement=0.75, **scores))
+    said = [Paraphrase(prompt="", agreement=0.5, **scores), Paraphrase(prompt="", agreement=1, **scores)]
+    said[1].quality["bleu"] = 38.0
+    typed = Typos(share=0.1, seed=0, agreement=0.75, **scores)
+    add(tmp_path, "lora", None, quality={"bleu": 40.0}, typos=typed, paraphrases=said)
     add(tmp_path, "plain", None, quality={"bleu": 40.0})
     sweep(tmp_path, "zero_shot", "lora")
     row = cells(report(tmp_path, ["s"], "markdown", "methods"), "lora")
     assert (row["score under typos"], row["same prediction under typos"]) == ("30.00", "0.750")
+    assert (row["score in other templates: mean"], row["lowest"]) == ("34.00", "30.00")
+    assert row["same prediction in other templates"] == "0.750"
     sweep(tmp_path, "zero_shot", "plain")
-    assert "typos" not in report(tmp_path, ["s"], "markdown", "methods")
+    text = report(tmp_path, ["s"], "markdown", "methods")
+    assert "typos" not in text
+    assert "templates" not in text

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,9 @@ def scored(results: Path, start: str, data: Record) -> Record:
     return found
 
 
-def test_two_tasks_in_turn_and_at_once(worker: None, tmp_path: Path) -> None:
+def test_two_tasks_in_turn_and_at_once(
+    worker: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     chosen = plan(tmp_path, "method=full method.lr=0.01", "method=lora method.lr=0.05", joint=SECOND)
     assert sequence.check(chosen) == tmp_path
     found = sequence.run(chosen)
@@ -69,8 +72,17 @@ def test_two_tasks_in_turn_and_at_once(worker: None, tmp_path: Path) -> None:
     assert f"| {continual.average_forgetting(full):.3f} |".replace(" ", "") in text.replace(" ", "")
     assert "| all at once" in text
     assert "lora r=8, all at once" in text
+    with pytest.raises(UserError, match=r"--score chrf: .* has no such score; choose from: bleu, "):
+        sequence.run(replace(chosen, scores=("chrf", None)))
+    # The same on the command line trains nothing, prints the same and keeps it.
     started = {record.id: record.started for record in records(tmp_path)}
-    assert sequence.run(chosen) == found
+    stages = [part for stage in chosen.stages for part in ("--stage", " ".join(stage))]
+    methods = [part for method in chosen.methods for part in ("--method", " ".join(method))]
+    monkeypatch.setattr(sys, "argv", ["", *chosen.common, *stages, *methods, "--joint", " ".join(SECOND)])
+    sequence.main()
+    assert capsys.readouterr().out == text + "\n"
+    kept = json.loads((tmp_path / "sequences/sequence.json").read_text())
+    assert [row["scores"] for row in kept["rows"]] == [row.scores for row in found.rows]
     assert {record.id: record.started for record in records(tmp_path)} == started
 
 
@@ -107,25 +119,8 @@ def test_plans_that_cannot_work(changed: dict[str, object], says: str, tmp_path:
         sequence.check(sequence.Plan(**given))  # type: ignore[arg-type]
 
 
-def test_command_line(tmp_path: Path) -> None:
-    """Two stages, printed and kept; an unknown score is told in one line with those that there are."""
-    stages = [part for stage in (FIRST, SECOND) for part in ("--stage", " ".join(stage))]
-    command = [sys.executable, "-m", "harness.sequence", *TINY, f"results={tmp_path}", *stages]
-    command += ["--method", "method=lora method.rank=2"]
-
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*command, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, env=dict(os.environ)
-        )
-
-    answer = call("--score", "rougeL")
-    assert answer.returncode == 0, answer.stderr
-    assert "## lora r=2" in answer.stdout
-    assert "average forgetting" in answer.stdout
-    kept = json.loads((tmp_path / "sequences/sequence.json").read_text())
-    assert kept["metrics"] == ["rougeL", "rougeL"]
-    wrong = call("--score", "chrf")
-    assert wrong.returncode == 2
-    (line,) = (line for line in wrong.stderr.splitlines() if line.startswith("error"))
-    assert "--score chrf" in line
-    assert "choose from: bleu, " in line
+def test_one_stage_on_the_command_line() -> None:
+    command = [sys.executable, "-m", "harness.sequence", *TINY, "--stage", " ".join(FIRST)]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=dict(os.environ))
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert answer.stderr == "error: --stage: one task is no sequence; give it at least twice\n"
