@@ -17,6 +17,7 @@ from pydantic import Field, InstanceOf, ValidationError
 
 from harness import data
 from harness.data import Example, Source
+from harness.data.mix import Mix
 from harness.data.panel import load_panel
 from harness.environment import fingerprint, gpu_name, resolve_device, resolve_dtype
 from harness.errors import UserError, first_line, nearest, nearest_key
@@ -280,18 +281,22 @@ def contradictions(settings: RunSettings) -> list[str]:
         problems.append(f"keep_model: {method.name} cannot be merged into the model; use method=lora or method=full")
     if settings.keep_model and quantization.kind != "none":
         problems.append("keep_model: a model is kept with plain weights; use quantization=none")
-    return problems + forgetting_problems(settings.forgetting) + paraphrase_problems(settings)
+    return problems + forgetting_problems(settings.forgetting) + reading_problems(settings)
 
 
-def paraphrase_problems(settings: RunSettings) -> list[str]:
-    """Templates of eval.paraphrases that cannot be used."""
-    problems = []
+def reading_problems(settings: RunSettings) -> list[str]:
+    """Other readings of the test inputs that cannot be made."""
+    problems, source = [], settings.data
+    if source.plain and (settings.eval.typos or settings.eval.paraphrases):
+        return [f"eval.typos, eval.paraphrases: data={source.name} has no inputs to read otherwise; leave them out"]
+    if isinstance(source, Mix) and settings.eval.paraphrases:
+        return [f"eval.paraphrases: data={source.name} has templates for each task; use a run of one task"]
     for template in settings.eval.paraphrases:
         from jinja2 import TemplateError
 
         name, remedy = f"eval.paraphrases: {template!r}", "write a Jinja template of {{ source }}"
         try:
-            text = settings.data.model_copy(update={"prompt": template}).render(Example("(source)", ()))
+            text = source.model_copy(update={"prompt": template}).render(Example("(source)", ()))
         except TemplateError as error:
             problems.append(f"{name}: {first_line(error)}; {remedy}")
         else:

@@ -28,7 +28,7 @@ example:
   python -m harness.sequence --stage "data=restaurants" --stage "data=e2e data.path=FOLDER" \\
       --method "method=full" --method "method=lora method.rank=16" --joint "data=mix" train.steps=100"""
 
-SCORES = ("accuracy", "bleu")
+SCORES = ("accuracy", "bleu", "numeric_match", "exact_match", "rouge1")
 """What a task is scored by, the first that it has, where nothing else is said."""
 FAILED = 1
 NONE = "—"
@@ -146,7 +146,7 @@ def check(plan: Plan) -> Path:
         for method in plan.methods:
             try:
                 settings = compose_settings(training(plan, method, stage, None))
-                classes.add(settings.data.classes)
+                classes.add(settings.data.head_classes)
                 if not settings.method.trains:
                     problems.append(f"{' '.join(method)}: trains nothing; the base's scores are shown anyway")
             except UserError as error:

@@ -11,6 +11,7 @@ from test_reports import add, add_base, cells, sweep
 from tiny import settings
 
 from harness import data
+from harness.config import compose_settings
 from harness.errors import UserError
 from harness.evaluate import read_lines
 from harness.results import Paraphrase, Record, Typos, run_folder
@@ -123,3 +124,18 @@ def test_columns_are_there_where_typos_are_on(tmp_path: Path) -> None:
     text = report(tmp_path, ["s"], "markdown", "methods")
     assert "typos" not in text
     assert "templates" not in text
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["data=wikitext", "data.path=.", "eval.typos=0.1"], "has no inputs to read otherwise"),
+        (
+            ["data=mix", "+data@data.tasks.one=restaurants", "eval.paraphrases=['{{ source }}']"],
+            "use a run of one task",
+        ),
+    ],
+)
+def test_data_that_cannot_be_read_otherwise_are_refused(given: list[str], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        compose_settings(given)
