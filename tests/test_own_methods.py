@@ -12,7 +12,7 @@ from test_training import losses, never, quiet, trainer
 from tiny import Adapted, adapted, settings
 from torch.nn.functional import gelu, relu
 
-from harness.config import contradictions
+from harness.contradictions import contradictions
 from harness.data.batching import Batch
 from harness.errors import UserError
 from harness.forward import LabelForward
