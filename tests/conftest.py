@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -28,6 +29,10 @@ TINY = (
 )
 SMALL = (*TINY, "data.size=100")
 """Overrides that make a run a matter of seconds."""
+
+needs_java = pytest.mark.skipif(
+    shutil.which("java") is None and not os.environ.get("CI"), reason="METEOR needs Java, and there is none"
+)
 
 LIMIT = 300
 """Seconds that a run of the command line may take, and anything that is waited for."""

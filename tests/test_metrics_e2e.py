@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from conftest import needs_java
 
 from harness import metrics
 from harness.metrics import _ptb, meteor, nist
@@ -23,7 +24,6 @@ from harness.score_files import Columns, Texts, read_files
 ROOT = Path(__file__).parents[1]
 E2E = ROOT.parent / "shared" / "data" / "e2e"
 needs_e2e = pytest.mark.skipif(not E2E.is_dir(), reason=f"the E2E data is not at {E2E}")
-needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="there is no java")
 
 OFFICIAL = {
     "bleu": 0.6593,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import TINY, Harness
+from conftest import TINY, Harness, needs_java
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from tiny import SMALL
@@ -439,6 +439,7 @@ def test_language_modelling(run_point: Callable[..., Record], tmp_path: Path) ->
     assert (record.quality["word_perplexity"] is None) is (cut > 0)
 
 
+@needs_java
 def test_a_score_without_java_is_null_with_the_reason_and_made_again_with_it(harness: Harness) -> None:
     asked = ("-m", "method=zero_shot,lora", "data.metrics=[bleu,meteor]")
     assert harness(*asked, PATH="/nonexistent").returncode == 0
