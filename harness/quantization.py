@@ -80,6 +80,7 @@ def load_quantized(quantization: Quantization, dtype: Any, load: Any) -> Any:
     if not quantization.four_bit or quantization.block_size == DEFAULT_BLOCK:
         model, tokenizer = load(quantization.config(dtype))
         check_blocks(model, quantization)
+        keep_as_stored(model)
         return model, tokenizer
     model, tokenizer = load(None)
     return quantize(model, quantization, dtype), tokenizer
@@ -109,7 +110,15 @@ def quantize(model: Any, quantization: Quantization, dtype: Any) -> Any:
         layer.weight = stored.to(weights[name].device)
         layer.bias = layers[name].bias
     model.is_loaded_in_4bit = True  # PEFT asks for it
+    keep_as_stored(model)
     return model
+
+
+def keep_as_stored(model: Any) -> None:
+    """Let 4-bit layers answer with the weights that they train with. On a CPU with bf16 products bitsandbytes would
+    repack them when they are first used for inference, and round their constants to bf16 for good."""
+    for layer in quantized_layers(model).values():
+        layer.support_avx512bf16_for_cpu = False
 
 
 def dequantize(model: Any, quantization: Quantization, dtype: Any) -> Any:

@@ -246,7 +246,8 @@ def test_saved_and_loaded(name: str, tmp_path: Path) -> None:
     torch.manual_seed(99)
     loaded = method.load(load_base(made.adapted.settings)[0], tmp_path)
     apart = distance(logits(loaded, made.batch), made.trained)
-    assert 0 < apart <= CLOSE if name in RELOADED_CLOSE else apart <= 1e-6
+    # Whether sums in another order round otherwise depends on the processor: 2e-6 on one, nothing on another.
+    assert apart <= (CLOSE if name in RELOADED_CLOSE else 1e-6)
     check_merge(name, loaded, made)
 
 

@@ -283,8 +283,8 @@ def few_shot(*overrides: str) -> tuple[Task, Any]:
 def test_few_shot_puts_solved_training_examples_first() -> None:
     task, base = few_shot("method.shots=3")
     bare = Task(task.settings, base, shots=0)
-    texts = base[1].batch_decode(task.prompts)
-    own = base[1].batch_decode(bare.prompts)
+    texts = base[1].batch_decode(list(task.prompts.values()))
+    own = base[1].batch_decode(list(bare.prompts.values()))
     solved = {f"{task.settings.data.render(e)} {e.references[0]}" for e in task.train}
     for text, prompt in zip(texts, own, strict=True):
         *shown, last = text.split("<unknown>")  # what the tiny model's tokenizer makes of a blank line
