@@ -78,7 +78,7 @@ def test_a_saved_adapter_on_a_fresh_base_gives_the_same(method: str, tmp_path: P
     fresh.eval()
     from transformers import GenerationConfig
 
-    ids, mask = collate_prompts(a.task.prompts, a.task.pad)
+    ids, mask = collate_prompts(list(a.task.prompts.values()), a.task.pad)
     config = GenerationConfig(do_sample=False, max_new_tokens=12, pad_token_id=a.task.pad)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         torch.testing.assert_close(fresh(**inputs).logits, a.model(**inputs).logits, rtol=0, atol=1e-6)

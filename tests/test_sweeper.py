@@ -26,14 +26,20 @@ def points(harness: Harness, *arguments: str, small: tuple[str, ...] = ()) -> li
     return [line[line.index("method=") :] for line in lines]
 
 
+ON_FILES = {"e2e": ["e2e"], "dialogsum": ["dialogsum"], "gsm8k": ["gsm8k"], "sst2": ["sst2"]}
+ON_FILES |= {"head": ["sst2", "data=glue/sst2"]}
+"""By sweep on data that are not part of the project: their folder, and what else the command line has to say."""
+
+
 @pytest.mark.parametrize("name", sweep_names())
 def test_every_sweep_file_composes_and_passes_the_checks(harness: Harness, name: str) -> None:
     overrides = []
-    if "data=e2e" in (SWEEPS / f"{name}.yaml").read_text():
-        data = ROOT.parent / "shared" / "data" / "e2e"
+    if name in ON_FILES:
+        folder, *more = ON_FILES[name]
+        data = ROOT.parent / "shared" / "data" / folder
         if not data.is_dir():
             pytest.skip(f"{data} is not there")
-        overrides = [f"data.path={data}"]
+        overrides = [*more, f"data.path={data}"]
     result = harness("--dry-run", f"+sweep={name}", *overrides, small=())
     assert result.returncode == 0, result.stderr
     *lines, _ = result.stdout.splitlines()
