@@ -91,13 +91,16 @@ TITLES |= {"rougeL": "ROUGE-L", "cider": "CIDEr", "ser": "slot error rate", "val
 TITLES |= {"rouge_l": "ROUGE_L", "rougeLsum": "ROUGE-Lsum", "nist_pymteval": "NIST (pymteval)"}
 TITLES |= {"chrf": "chrF", "ter": "TER", "exact_match": "exact match", "token_f1": "token F1"}
 TITLES |= {"numeric_match": "numeric match", "f1": "F1", "matthews": "Matthews", "ece": "ECE", "brier": "Brier"}
-TITLES |= {"accuracy": "accuracy", "macro_f1": "macro F1"}
+TITLES |= {"accuracy": "accuracy", "macro_f1": "macro F1", "accuracy_normalised": "accuracy (normalised)"}
+TITLES |= {"ece_normalised": "ECE (normalised)", "brier_normalised": "Brier (normalised)"}
 
 
 def score_columns(quality: dict[str, str]) -> tuple[Column, ...]:
     """Columns of the scores, given column -> field of the record."""
+    # Classes judged by the likelihood of their words have a loss a token; those of a head have one a text.
+    head = "accuracy" in quality and "accuracy_normalised" not in quality
     return tuple(
-        Column(key, TITLES["val_loss"], "loss", "nats/text" if "accuracy" in quality else "nats/token")
+        Column(key, TITLES["val_loss"], "loss", "nats/text" if head else "nats/token")
         if path == "quality.val_loss"
         else Column(key, TITLES.get(key, key), "score")
         for key, path in quality.items()
