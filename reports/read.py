@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,23 +124,30 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def bleu_statistics(run: Run) -> tuple[tuple[int, ...], NDArray[np.int64]]:
-    """Indices of a run's test examples, ascending, and their BLEU statistics, shape (examples, 10).
-
-    Raises UnusablePredictions.
-    """
-    path = run.folder / "predictions.jsonl"
+@contextmanager
+def _lines(run: Run) -> Iterator[list[dict[str, Any]]]:
+    """The lines of a run's predictions; what is wrong with them, here or in the block, is raised as
+    UnusablePredictions."""
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        found = {int(line["index"]): line[BLEU_FIELD] for line in lines}
-        indices = tuple(sorted(found))
-        table = np.array([found[index] for index in indices])
+        text = (run.folder / "predictions.jsonl").read_text(encoding="utf-8")
+        yield [json.loads(line) for line in text.splitlines() if line.strip()]
     except FileNotFoundError:
         raise UnusablePredictions("there is no predictions.jsonl beside the record") from None
     except KeyError as error:
         raise UnusablePredictions(f"predictions.jsonl has a line without {error}") from None
     except (OSError, ValueError, TypeError) as error:
         raise UnusablePredictions(f"predictions.jsonl is not readable ({' '.join(str(error).split())})") from None
+
+
+def bleu_statistics(run: Run) -> tuple[tuple[int, ...], NDArray[np.int64]]:
+    """Indices of a run's test examples, ascending, and their BLEU statistics, shape (examples, 10).
+
+    Raises UnusablePredictions.
+    """
+    with _lines(run) as lines:
+        found = {int(line["index"]): line[BLEU_FIELD] for line in lines}
+        indices = tuple(sorted(found))
+        table = np.array([found[index] for index in indices])
     if len(indices) != len(lines):
         raise UnusablePredictions("predictions.jsonl has an example twice")
     if not lines or table.shape != (len(lines), BLEU_WIDTH) or table.dtype.kind not in "iu" or table.min() < 0:
@@ -148,13 +157,5 @@ def bleu_statistics(run: Run) -> tuple[tuple[int, ...], NDArray[np.int64]]:
 
 def predictions(run: Run) -> dict[int, str]:
     """By index, ascending, what a run said of each test example. Raises UnusablePredictions."""
-    path = run.folder / "predictions.jsonl"
-    try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    with _lines(run) as lines:
         return dict(sorted((int(line["index"]), str(line["prediction"])) for line in lines))
-    except FileNotFoundError:
-        raise UnusablePredictions("there is no predictions.jsonl beside the record") from None
-    except KeyError as error:
-        raise UnusablePredictions(f"predictions.jsonl has a line without {error}") from None
-    except (OSError, ValueError, TypeError) as error:
-        raise UnusablePredictions(f"predictions.jsonl is not readable ({' '.join(str(error).split())})") from None
