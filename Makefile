@@ -4,12 +4,13 @@ VENV ?= .venv
 SWEEP ?= quickstart
 RESULTS ?= results
 ARGS ?=
+NAME ?=
 FORMAT ?= markdown
 RUN = $(VENV)/bin/python
 READY = $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep report test lint type bench gpu-check clean
+.PHONY: help setup sweep report paper page regress test lint type bench gpu-check clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -30,6 +31,15 @@ sweep: $(READY) ## Run a sweep and print its table: SWEEP=quickstart, ARGS="trai
 
 report: $(READY) ## Print a sweep's table again: SWEEP=quickstart, FORMAT=markdown, csv or latex.
 	@$(RUN) -m reports $(SWEEP) --results $(RESULTS) --format $(FORMAT)
+
+paper: $(READY) ## Show a published table with ours beside it: NAME=lora_rank_ablation; without NAME, list them.
+	@$(RUN) -m reports paper $(NAME) --results $(RESULTS) $(ARGS)
+
+page: $(READY) ## Write one HTML file to explore all runs of RESULTS; ARGS="--output FILE".
+	@$(RUN) -m reports page --results $(RESULTS) $(ARGS)
+
+regress: $(READY) ## Measure the gate's sweep anew and compare it with the committed baseline.
+	@$(RUN) -m reports regress $(ARGS)
 
 test: $(READY) ## Run the tests, a file at a time on each core; ARGS="-k name" chooses.
 	$(RUN) -m pytest -n auto --dist loadfile $(ARGS)

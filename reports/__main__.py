@@ -1,8 +1,10 @@
-"""`python -m reports`: tables of a sweep, or the list of sweeps."""
+"""`python -m reports`: tables of a sweep, or the list of sweeps; or one of the commands in `reports/commands`."""
 
 from __future__ import annotations
 
 import argparse
+import ast
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -23,6 +25,9 @@ Turn the records of a sweep into tables. Without SWEEP, list the sweeps in the r
 Rows are ranked only where they differ in nothing but what the table is about, and only as far as a paired bootstrap
 over the test examples tells them apart. Rows that failed or have not been run are shown as such."""
 
+COMMANDS = Path(__file__).parent / "commands"
+"""A file there is a command: `main(arguments)` is what it does, the first line of its docstring what the help says."""
+
 EXAMPLES = """\
 examples:
   python -m reports                                        which sweeps there are
@@ -37,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m reports",
         description=DESCRIPTION,
-        epilog=EXAMPLES,
+        epilog=f"{EXAMPLES}\n\nother commands (each has its --help):\n{command_lines()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("sweeps", nargs="*", metavar="SWEEP", help="name of a sweep in the results folder")
@@ -57,6 +62,17 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
     return made
+
+
+def commands() -> list[Path]:
+    """The files of the other commands, by name."""
+    return sorted(COMMANDS.glob("[!_]*.py"))
+
+
+def command_lines() -> str:
+    """A line for each of them, for the help; nothing of them is imported."""
+    said = {path.stem: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "" for path in commands()}
+    return "\n".join(f"  python -m reports {name:<12}{text.partition(chr(10))[0]}" for name, text in said.items())
 
 
 def load_all(results: Path, names: Sequence[str]) -> list[Sweep]:
@@ -97,8 +113,11 @@ def report(results: Path, names: Sequence[str], form: str, which: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print or write the report; 0, or 2 with the problems on stderr, one line each."""
-    options = parser().parse_args(arguments)
+    """Print or write the report, or do another command; 0, or 2 with the problems on stderr, one line each."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and given[0] in {path.stem for path in commands()}:
+        return int(importlib.import_module(f"reports.commands.{given[0]}").main(given[1:]))
+    options = parser().parse_args(given)
     try:
         text = report(options.results, options.sweeps, options.format, options.table)
         if options.output is None:
