@@ -33,9 +33,9 @@ from reports.__main__ import main, report
 from reports.columns import byte_unit, signed, written
 from reports.compare import BASE, BEST, STILL, TIED, WORSE, compare
 from reports.frame import tidy
+from reports.ranks import rank_groups
 from reports.read import load_sweep
 from reports.render import latex, markdown
-from reports.tables import rank_groups
 
 WORDS = [*"abcdefghijklmnopqrst"]
 EXAMPLES = 40
