@@ -42,6 +42,8 @@ SAME_BASE = (
     *TRAINING,
 )
 """What a row may differ in from the untouched base that it is compared with."""
+EXAMPLES = "indices of the test examples"
+"""What rows differ in, though no field of their keys tells, and cannot be compared in spite of."""
 HARDWARE = ("environment.device", "environment.threads")
 """What timings depend on, and scores but for rounding."""
 
@@ -125,7 +127,7 @@ def compare(sweep: Sweep, score: str | None = None, allow: Sequence[str] = ()) -
     verdicts |= {row: verdict for row, (verdict, _) in changes.items()}
     verdicts |= {row.id: Verdict(BASE) for row in rows if is_zero_shot(row.records[0])}
     if len(sets := {each.sampled.indices: each.row.label for each in scored}) > 1:
-        differing["indices of the test examples"] = {f"set {n}": [label] for n, label in enumerate(sets.values(), 1)}
+        differing[EXAMPLES] = {f"set {n}": [label] for n, label in enumerate(sets.values(), 1)}
     # One row beside the base is not the best of anything.
     ranked = [each for each in scored if verdicts[each.row.id].word not in (BASE, STILL, WORSE)]
     rank = not differing and sum(not is_zero_shot(each.record) for each in scored) > 1

@@ -7,7 +7,7 @@ from statistics import median
 
 from harness.metrics._bootstrap import RESAMPLES
 from harness.results import Record
-from reports.compare import BASE, BEST, STILL, TIED, WORSE, Comparison, is_trained
+from reports.compare import BASE, BEST, EXAMPLES, STILL, TIED, WORSE, Comparison, is_trained
 from reports.frame import why_missing
 from reports.groups import Group, rate, rate_sets
 from reports.paired import FAMILY, SHUFFLES
@@ -69,17 +69,18 @@ def explanations(sweep: Sweep, rows: Sequence[Group], comparison: Comparison, sh
         )
     if "verdict" in shown and comparison.differing:
         lines.append(
-            f"Not ranked, since the rows differ in more than the table is about: {told(comparison.differing)}. "
-            f"To rank them all the same: --allow {','.join(comparison.differing)}."
+            f"Not ranked, since the rows differ in more than the table is about: {told(comparison.differing)}."
         )
+        if EXAMPLES not in comparison.differing:
+            lines[-1] += f" To rank them all the same: --allow {','.join(comparison.differing)}."
     elif "verdict" in shown:
         known = all(verdict.interval or verdict.word == BASE for verdict in verdicts)
         lines += ranking(comparison.score or "", words, known)
     if comparison.allowed:
         lines.append(f"Ignored, as --allow says, though rows differ in it: {told(comparison.allowed)}.")
     lines += rates(done)
-    warned = [(row.label, warning) for row in done for warning in row.records[0].warnings if LOW_RANK not in warning]
-    return lines + [f"{label}: {warning}" for label, warning in warned]
+    warned = [f"{row.label}: {warning}" for row in done for record in row.records for warning in record.warnings]
+    return lines + [line for line in dict.fromkeys(warned) if LOW_RANK not in line]
 
 
 def intervals(sweep: Sweep, rows: Sequence[Group]) -> str:

@@ -197,7 +197,7 @@ def test_rows_are_best_tied_unmoved_or_below_the_base(tmp_path: Path) -> None:
         ("settings__train__batch_size", 4, "settings.train.batch_size (8: one; 4: two)"),
         ("settings__eval__beams", 4, "settings.eval.beams"),
         ("environment__versions", {"torch": "2.8.0", "peft": None}, "environment.versions.torch"),
-        ("environment", {}, "environment.threads"),
+        ("environment", {}, "environment.versions.torch"),
         ("settings__seed", 1, "settings.seed (0: one; 1: two)"),
         ("repeat", 1, "repeat (0: zero_shot, one; 1: two)"),
     ],
