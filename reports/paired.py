@@ -103,6 +103,11 @@ def difference(a: Sequence[Run], b: Sequence[Run], score: str) -> Difference:
 def sample(runs: Sequence[Run], score: str) -> Sampled:
     """One score of a row under resampling. Raises UnusablePredictions where its runs do not share test examples, or a
     run has none that give its recorded score."""
+    return _sample(tuple(runs), score)
+
+
+@lru_cache(maxsize=4096)
+def _sample(runs: tuple[Run, ...], score: str) -> Sampled:
     read = [_examples(run, score) for run in runs]
     indices, parts = read[0][0], tuple(part for _, part in read)
     if any(other != indices for other, _ in read):
