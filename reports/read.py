@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import UserError
-from harness.results import Record, UnreadableRecord, read_record, read_sweep, run_folder
+from harness.results import Record, UnreadableRecord, read_record, read_sweep, run_folder, run_id
 
 NOT_RUN = "not run"
 UNREADABLE = "unreadable record"
-
-BLEU_FIELD = "bleu"
-"""Field of a line of predictions.jsonl that holds the example's BLEU statistics."""
-BLEU_WIDTH = 10
-"""Hypothesis length, reference length, matches of 1- to 4-grams, totals of 1- to 4-grams."""
+HASHED = re.compile(r".+-[0-9a-f]{12}")
+"""An id that the harness made of a run's key."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """One run of a sweep, with its record if there is one."""
 
@@ -53,7 +52,7 @@ class Run:
         return self.record if self.status == "ok" else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sweep:
     """A named question and the runs that answer it, in the sweep's order."""
 
@@ -82,41 +81,82 @@ class UnusablePredictions(ValueError):
     """Predictions that are absent or not what the record says; the message says why in one line."""
 
 
-def sweep_names(results: Path) -> list[str]:
-    """The names of the sweeps in a results folder, sorted. Raises UserError where there is none."""
-    names = sorted(path.stem for path in (results / "sweeps").glob("*.json"))
+def folders(results: Path | Sequence[Path]) -> list[Path]:
+    """One results folder or several, each once."""
+    return list(dict.fromkeys([results] if isinstance(results, Path) else results))
+
+
+def listed(results: Path | Sequence[Path]) -> str:
+    """The folders as a message names them."""
+    return ", ".join(map(str, folders(results)))
+
+
+def sweep_names(results: Path | Sequence[Path]) -> list[str]:
+    """The names of the sweeps in results folders, sorted. Raises UserError where there is none."""
+    names = sorted({path.stem for folder in folders(results) for path in (folder / "sweeps").glob("*.json")})
     if not names:
         raise UserError(
-            f"{results}: no sweeps there; run one (python -m harness +sweep=NAME) or name another --results"
+            f"{listed(results)}: no sweeps there; run one (python -m harness +sweep=NAME) or name another --results"
         )
     return names
 
 
-def load_sweep(results: Path, name: str) -> Sweep:
-    """A sweep with the records of its runs. Raises UserError where the sweep is absent or not one."""
+def load_sweep(results: Path | Sequence[Path], name: str) -> Sweep:
+    """A sweep with the records of its runs; of several folders, the runs that any of them lists. Raises UserError where
+    the sweep is absent or not one, and where two folders have different records of a run."""
+    having = [each for each in folders(results) if (each / "sweeps" / f"{name}.json").exists()]
+    parts = [_load_sweep(folder, name) for folder in having or folders(results)[:1]]
+    merged: dict[str, Run] = {}
+    for run in (run for part in parts for run in part.runs):
+        known = merged.get(run.id)
+        if known and known.record and run.record and known.record != run.record:
+            raise UserError(
+                f"{known.folder} and {run.folder}: two different records of one run; leave one out, or run it again "
+                f"with repeat=1"
+            )
+        if known is None or (known.record is None and run.record is not None):
+            merged[run.id] = run
+    return Sweep(name, parts[0].question, tuple(merged.values()))
+
+
+def _load_sweep(results: Path, name: str) -> Sweep:
     content = read_sweep(results, name)
     try:
         # A grid may give the same run twice; it is one row.
-        listed = {str(run["id"]): run for run in content["runs"]}
-        runs = tuple(load_run(results, run) for run in listed.values())
+        each = {str(run["id"]): run for run in content["runs"]}
+        runs = tuple(load_run(results, run) for run in each.values())
         return Sweep(name, str(content["question"]), runs)
     except (KeyError, TypeError, AttributeError) as error:
         problem = f"{results / 'sweeps' / name}.json: not a sweep ({error!r}); run the sweep again to write it anew"
         raise UserError(problem) from None
 
 
-def load_run(results: Path, listed: dict[str, Any]) -> Run:
+def all_runs(results: Path) -> list[Run]:
+    """Every run folder of a results folder, by name, in a sweep or not; the label is the record's. Raises UserError
+    where there is none."""
+    names = sorted(path.name for path in (results / "runs").glob("*") if path.is_dir())
+    if not names:
+        raise UserError(f"{results}: no runs there; run one (python -m harness) or name another --results")
+    runs = [load_run(results, {"id": name, "label": name, "overrides": ""}) for name in names]
+    return [replace(run, label=run.record.label) if run.record else run for run in runs]
+
+
+def load_run(results: Path, given: dict[str, Any]) -> Run:
     """One run as a sweep lists it (`id`, `label`, `overrides`), with its record."""
-    folder = run_folder(results, str(listed["id"]))
-    run = Run(str(listed["id"]), str(listed["label"]), str(listed["overrides"]), folder)
+    folder = run_folder(results, str(given["id"]))
+    run = Run(str(given["id"]), str(given["label"]), str(given["overrides"]), folder)
     path = folder / "record.json"
     if not path.exists():
         return run
     try:
         record = read_record(path)
     except (UnreadableRecord, OSError) as error:
-        return Run(run.id, run.label, run.overrides, folder, problem=" ".join(str(error).split()))
-    return Run(run.id, run.label, run.overrides, folder, record=record)
+        return replace(run, problem=" ".join(str(error).split()))
+    if record.id != run.id or (HASHED.fullmatch(record.id) and run_id(record.method, record.key) != record.id):
+        # A record that was edited or put into another's folder would stand beside rows that it is not of.
+        problem = f"{path}: its settings are not those of the run that its id names; delete it and run again"
+        return replace(run, problem=problem)
+    return replace(run, record=record)
 
 
 def finite(value: float | None) -> float | None:
@@ -125,37 +165,67 @@ def finite(value: float | None) -> float | None:
 
 
 @contextmanager
-def _lines(run: Run) -> Iterator[list[dict[str, Any]]]:
-    """The lines of a run's predictions; what is wrong with them, here or in the block, is raised as
-    UnusablePredictions."""
+def _reading() -> Iterator[None]:
+    """What is wrong with predictions, in the block, is raised as UnusablePredictions."""
     try:
-        text = (run.folder / "predictions.jsonl").read_text(encoding="utf-8")
-        yield [json.loads(line) for line in text.splitlines() if line.strip()]
+        yield
     except FileNotFoundError:
         raise UnusablePredictions("there is no predictions.jsonl beside the record") from None
     except KeyError as error:
         raise UnusablePredictions(f"predictions.jsonl has a line without {error}") from None
+    except UnusablePredictions:
+        raise
     except (OSError, ValueError, TypeError) as error:
         raise UnusablePredictions(f"predictions.jsonl is not readable ({' '.join(str(error).split())})") from None
 
 
-def bleu_statistics(run: Run) -> tuple[tuple[int, ...], NDArray[np.int64]]:
-    """Indices of a run's test examples, ascending, and their BLEU statistics, shape (examples, 10).
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of predictions."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
-    Raises UnusablePredictions.
-    """
-    with _lines(run) as lines:
-        found = {int(line["index"]): line[BLEU_FIELD] for line in lines}
-        indices = tuple(sorted(found))
-        table = np.array([found[index] for index in indices])
-    if len(indices) != len(lines):
-        raise UnusablePredictions("predictions.jsonl has an example twice")
-    if not lines or table.shape != (len(lines), BLEU_WIDTH) or table.dtype.kind not in "iu" or table.min() < 0:
-        raise UnusablePredictions(f"predictions.jsonl does not hold {BLEU_WIDTH} counts for each example")
-    return indices, table.astype(np.int64)
+
+def example_parts(run: Run) -> tuple[tuple[int, ...], dict[str, NDArray[np.float64]]]:
+    """Indices of a run's test examples, ascending, and by score what each example has of it: [examples, statistics], or
+    [examples, 1] of the examples' own scores. Scores that some example lacks are left out. Raises
+    UnusablePredictions."""
+    path = run.folder / "predictions.jsonl"
+    with _reading():
+        stat = path.stat()
+    return _example_parts(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=256)
+def _example_parts(path: Path, changed: int, size: int) -> tuple[tuple[int, ...], dict[str, NDArray[np.float64]]]:
+    """`changed`, `size`: of the file, so that another one in its place is read anew."""
+    with _reading():
+        lines = sorted(_lines(path), key=lambda line: int(line["index"]))
+        indices = tuple(int(line["index"]) for line in lines)
+        if len(set(indices)) != len(indices):
+            raise UnusablePredictions("predictions.jsonl has an example twice")
+        if not lines:
+            raise UnusablePredictions("predictions.jsonl is empty")
+        parts = {}
+        for name in lines[0]:
+            values = [line.get(name) for line in lines]
+            if name != "index" and (table := _table(values)) is not None:
+                parts[name] = table
+        return indices, parts
+
+
+def _table(values: list[Any]) -> NDArray[np.float64] | None:
+    """Numbers, or lists of equally many, one an example, as [examples, …]; None where they are anything else."""
+    if not all(isinstance(value, (int, float, list)) for value in values):
+        return None
+    try:
+        table = np.array(values, dtype=np.float64)
+    except (ValueError, TypeError):
+        return None
+    table = table[:, None] if table.ndim == 1 else table
+    return table if table.ndim == 2 and table.shape[1] and np.isfinite(table).all() else None
 
 
 def predictions(run: Run) -> dict[int, str]:
     """By index, ascending, what a run said of each test example. Raises UnusablePredictions."""
-    with _lines(run) as lines:
+    with _reading():
+        lines = _lines(run.folder / "predictions.jsonl")
         return dict(sorted((int(line["index"]), str(line["prediction"])) for line in lines))
