@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
@@ -14,7 +14,7 @@ from reports.compare import show
 from reports.frame import value_at, why_missing
 from reports.notes import Notes
 from reports.paired import interval
-from reports.paper_files import Paper, Row
+from reports.paper_files import Paper, Row, Score
 from reports.paper_match import Counterpart, Setting, counterparts, failed, settings
 from reports.protocol import reference_lines
 from reports.read import Sweep, UnusablePredictions, finite
@@ -38,7 +38,11 @@ def paper_tables(paper: Paper, name: str, sweeps: Sequence[Sweep]) -> list[Table
     """The tables of a published one beside these sweeps."""
     lines = [line for row in paper.rows for line in _lines(paper, row, sweeps)]
     tables = [_score_table(paper, name, score, lines) for score in paper.scores]
-    tables += [_quantity_table(paper, name, column, lines) for column in paper.quantities]
+    tables += [_quantity_table(paper, name, lines)] if paper.quantities else []
+    if not tables:
+        headings, cells = _labels(paper, lines)
+        about = f"Published figures alone, {'; '.join(dict.fromkeys(line.missing for line in lines))}."
+        tables = [_table(name, about, headings, cells, Notes(), pd.DataFrame([_frame_row(paper, x) for x in lines]))]
     tables += _protocol_tables(paper, name, lines)
     about = "Second hand: not checked in the paper itself. " if paper.second_hand else ""
     about += f"Published: {paper.paper}, arXiv {paper.arxiv}, {paper.table}; {paper.model}, {paper.dataset}. "
@@ -87,9 +91,9 @@ def _frame_row(paper: Paper, line: Line) -> dict[str, Any]:
     return {"row": ", ".join(said), "sweep": ours and ours.sweep, "ours": ours and ours.label}
 
 
-def _labels(paper: Paper, lines: Sequence[Line], omitted: str | None = None) -> tuple[list[Heading], list[list[Cell]]]:
+def _labels(paper: Paper, lines: Sequence[Line], omitted: Iterable[str] = ()) -> tuple[list[Heading], list[list[Cell]]]:
     """The columns that say what was published, and which run of ours is beside it."""
-    names = [name for name in paper.labels if name != omitted]
+    names = [name for name in paper.labels if name not in omitted]
     cells = [[Cell(MISSING if (v := paper.printed(line.row, n)) is None else show(v)) for line in lines] for n in names]
     headings = [Heading(n, type(paper.printed(lines[0].row, n)) in (int, float)) for n in names]
     several = len({line.ours.sweep for line in lines if line.ours}) > 1
@@ -109,13 +113,13 @@ def _score_table(paper: Paper, name: str, column: str, lines: Sequence[Line]) ->
         published, std = paper.published(line.row, column), paper.printed(line.row, score.std)
         made: dict[str, Any] = _frame_row(paper, line) | {"score": column, "published": published}
         made["published_std"] = std * score.factor if isinstance(std, (int, float)) else None
-        own, marked = _ours(paper, line, score.ours, published, notes)
+        own, marked = _ours(paper, line, score, published, notes)
         numbers.append(made | own)
         marks.append(marked)
-    ends = [{"low": i.low, "high": i.high} if (i := n["interval"]) else {"low": None, "high": None} for n in numbers]
-    frame = pd.DataFrame(
-        [{k: v for k, v in n.items() if k != "interval"} | e for n, e in zip(numbers, ends, strict=True)]
-    )
+    frame = pd.DataFrame(numbers)
+    for end in ("low", "high"):
+        frame[f"interval_{end}"] = [getattr(interval, end) if interval else None for interval in frame["interval"]]
+    frame = frame.drop(columns="interval")
     # One precision for what is compared, whichever column it stands in.
     known = [n[key] for n in numbers for key in ("published", "mean") if n[key] is not None]
     spec = ".3f" if max(map(abs, known), default=0) < 10 else ".2f"
@@ -129,13 +133,11 @@ def _score_table(paper: Paper, name: str, column: str, lines: Sequence[Line]) ->
         headings.append(Heading(title, True))
         cells.append([Cell(_text(n, key, spec), m.get(key, ())) for n, m in zip(numbers, marks, strict=True)])
     unit = f" Published values times {score.factor:g}: the unit of our records." if score.factor != 1 else ""
-    scorers = dict.fromkeys(
-        r.signatures.get(score.ours, "") for line in lines if line.ours for r in line.ours.group.records
-    )
-    by = " or ".join(filter(None, scorers)) or MISSING
+    scorers = [record.signatures[score.ours] for record in records if score.ours in record.signatures]
+    by = " or ".join(dict.fromkeys(scorers)) or MISSING
     said = f"Scored by: published, {score.by or paper.scorer}; ours, {by}.{unit}"
-    said += f" {INTERVALS}" if frame["low"].notna().any() else ""
-    ours = title_of(score.ours)
+    said += f" {INTERVALS}" if frame["interval_low"].notna().any() else ""
+    ours = title_of(score.ours or column)
     title = f"{name}: {ours if ours.startswith(column) else f'{column} ({ours})'}"
     return _table(title, said, headings, cells, notes, frame)
 
@@ -169,16 +171,15 @@ def _text(numbers: dict[str, Any], key: str, spec: str) -> str:
 
 
 def _ours(
-    paper: Paper, line: Line, score: str, published: float | None, notes: Notes
+    paper: Paper, line: Line, column: Score, published: float | None, notes: Notes
 ) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
     """Our numbers of a line, and the marks of its cells."""
     empty: dict[str, Any] = dict.fromkeys(("mean", "std", "seeds", "interval", "difference"))
-    if line.ours is None:
-        return empty, {"mean": notes.mark(line.missing)}
-    records, marks = (
-        line.ours.group.records,
-        {"mean": tuple(mark for text in line.remarks for mark in notes.mark(text))},
-    )
+    score = column.ours
+    if line.ours is None or score is None:
+        return empty, {"mean": notes.mark(line.missing if score else f"no counterpart: {column.no_counterpart}")}
+    records = line.ours.group.records
+    marks = {"mean": tuple(mark for text in line.remarks for mark in notes.mark(text))}
     data = (line.row.protocol or paper.protocol).get("data.name")
     theirs = records[0].key.get("data", {}).get("name")
     other = notes.mark(f"other data: published on {data}, ours on {theirs}") if data != theirs and published else ()
@@ -201,38 +202,38 @@ def _ours(
     return own, marks
 
 
-def _quantity_table(paper: Paper, name: str, column: str, lines: Sequence[Line]) -> Table:
-    """A count or size as printed, as its formula gives it, and as our records have it."""
-    measured, notes = paper.quantities[column], Notes()
-    headings, cells = _labels(paper, lines, omitted=column)
-    numbers = []
-    ours_cells = []
-    for line in lines:
-        formula = line.row.formulas.get(column)
-        records = line.ours.group.records if line.ours and measured else []
-        ours = [v for record in records if (v := value_at(record, measured or "")) is not None]
+def _quantity_table(paper: Paper, name: str, lines: Sequence[Line]) -> Table:
+    """Counts and sizes as printed, as their formulas give them, and as our records have them."""
+    notes, told = Notes(), [(line, quantity) for line in lines for quantity in paper.quantities]
+    numbers, ours = [], []
+    for line, quantity in told:
+        formula, path = line.row.formulas.get(quantity), paper.quantities[quantity]
+        records = line.ours.group.records if line.ours and path else []
+        values = [value for record in records if (value := value_at(record, path or "")) is not None]
         numbers.append(
             _frame_row(paper, line)
-            | {"quantity": column, "printed": paper.printed(line.row, column), "formula": formula and formula.formula}
-            | {"computed": formula and formula.value, "unit": formula and formula.unit}
-            | {"measured": fmean(ours) if ours else None}
+            | {"quantity": quantity, "printed": paper.printed(line.row, quantity)}
+            | {"formula": formula and formula.formula, "computed": formula and formula.value}
+            | {"unit": formula and formula.unit, "measured": fmean(values) if values else None}
         )
-        missing = "nothing here measures it yet" if measured is None else line.missing or "not recorded"
-        ours_cells.append(Cell(f"{fmean(ours):,.0f}") if ours else Cell(MISSING, notes.mark(missing)))
-    shown = [(n["printed"], n["formula"], _computed(n["computed"], n["unit"])) for n in numbers]
-    for title, texts in zip(("printed", "formula", "computed"), zip(*shown, strict=True), strict=True):
-        headings.append(Heading(title, title == "computed"))
-        cells.append([Cell(MISSING if text is None else show(text)) for text in texts])
+        missing = line.missing or "no record holds it"
+        ours.append(Cell(f"{fmean(values):,.0f}") if values else Cell(MISSING, notes.mark(missing)))
+    headings, cells = _labels(paper, [line for line, _ in told], omitted=paper.quantities)
+    for title in ("quantity", "printed", "formula", "computed"):
+        texts = [_computed(n["computed"], n["unit"]) if title == "computed" else n[title] for n in numbers]
+        if title != "quantity" or len(paper.quantities) > 1:
+            headings.append(Heading(title, title == "computed"))
+            cells.append([Cell(MISSING if text is None else show(text)) for text in texts])
     headings.append(Heading("ours", True))
     about = "As printed, as its own formula gives it, and as recorded here."
-    return _table(f"{name}: {column}", about, headings, [*cells, ours_cells], notes, pd.DataFrame(numbers))
+    return _table(f"{name}: counts", about, headings, [*cells, ours], notes, pd.DataFrame(numbers))
 
 
 def _computed(value: float | None, unit: str | None) -> str | None:
-    """A whole number with its thousands, another to four digits."""
+    """From a thousand on a whole number, below it four digits."""
     if value is None:
         return None
-    return f"{value:,.0f} {unit}" if value >= 1000 and value.is_integer() else f"{value:.4g} {unit}"
+    return f"{value:,.0f} {unit}" if value >= 1000 else f"{value:.4g} {unit}"
 
 
 def _protocol_tables(paper: Paper, name: str, lines: Sequence[Line]) -> list[Table]:

@@ -27,14 +27,20 @@ from reports.render import render
 
 SHARED = ROOT.parent / "shared" / "papers"
 SOURCES = {
+    "houlsby_glue": "houlsby_glue",
     "lora_e2e": "lora_table3_e2e",
+    "lora_gpt3": "lora_table4_gpt3",
+    "lora_gpt3_rank": "lora_table6_gpt3_rank",
     "lora_rank_ablation": "lora_table_rank_gpt2m_e2e",
     "lora_weight_types": "lora_table5_weight_types",
     "prefix_tuning_e2e": "prefix_tuning_e2e",
     "prompt_tuning_parameters": "prompt_tuning_lester",
     "qlora_datatypes": "qlora_table2_datatypes",
+    "qlora_glue_superni": "qlora_table3_glue_superni",
     "qlora_memory": "qlora_memory",
+    "qlora_mmlu": "qlora_table4_mmlu",
     "vera_e2e": "vera_e2e",
+    "vera_glue": "vera_glue",
     "vera_gpt3_storage": "vera_table1_gpt3_storage",
 }
 FULL, SCALED = "papers/lora_rank_ablation", "papers/scaled/lora_rank_ablation"
@@ -96,6 +102,12 @@ def test_every_published_figure_is_that_of_its_source(name: str) -> None:
     assert ours.second_hand == ("VeRA" in theirs["paper"])
 
 
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"{SHARED} is not there")
+def test_every_source_is_a_table_here() -> None:
+    assert {path.stem for path in SHARED.glob("*.yaml")} == set(SOURCES.values())
+    assert sorted(SOURCES) == paper_names()
+
+
 def counts(name: str) -> list[tuple[str, float]]:
     paper = read_paper(name)
     return [(str(row.values), formula.value) for row in paper.rows for formula in row.formulas.values()]
@@ -119,6 +131,7 @@ def test_computed_counts_by_closed_forms() -> None:
     top = gpt2(26, 1024) - medium
     assert [value for _, value in counts("lora_e2e")] == [medium, top, 393_216, large, 737_280]
     assert [value for _, value in counts("vera_e2e")] == [medium, 393_216, 98_304, large, 737_280, 165_888]
+    assert [value for _, value in counts("vera_glue")] == [294_912, 43_008, 786_432, 61_440]  # as the sources count
     lora_gpt3 = 96 * 2 * 16 * (12288 + 12288)
     vera_gpt3 = 96 * 2 * (12288 + 16)
     expected = [lora_gpt3, lora_gpt3 * 32 / 8 / 2**20, vera_gpt3, vera_gpt3 * 32 / 8 / 2**20]
@@ -252,7 +265,7 @@ def test_counts_printed_computed_and_recorded_stand_together(tmp_path: Path) -> 
     parameters = Parameters(trainable=393_216, added=393_216, total=355_216_384, adapter_bytes=0, full_copy_bytes=1)
     add(tmp_path, "a", None, method, key=key(method, data__name="e2e"), parameters=parameters, quality=SCORES)
     ablation(tmp_path, "papers/lora_e2e", "a")
-    row = rows(shown(tmp_path, "lora_e2e", "papers/lora_e2e"), "lora_e2e: params")[6]
+    row = rows(shown(tmp_path, "lora_e2e", "papers/lora_e2e"), "lora_e2e: counts")[6]
     assert (row["printed"], row["computed"], row["ours"]) == ("0.35M", "393,216 parameters", "393,216")
     bleu = rows(shown(tmp_path, "lora_e2e", "papers/lora_e2e"), "lora_e2e: BLEU")[6]
     assert bleu["published"] == "70.40 ± 0.10"
@@ -266,8 +279,9 @@ def test_second_hand_tables_say_so(name: str, tmp_path: Path) -> None:
 
 def test_what_nothing_measures_is_said_not_to_be_measured(tmp_path: Path) -> None:
     text = shown(tmp_path, "qlora_memory")
-    assert {row["ours"] for row in rows(text, "qlora_memory: value")} == {"— [1]"}
-    assert "[1] nothing here measures it yet" in text
+    told = [row["ours"] for row in rows(text, "qlora_memory: counts")]
+    assert told == ["— [1]", "— [1]", "— [2]", "— [2]", "— [2]", "— [1]"]
+    assert "[1] no counterpart: not yet measured" in text
 
 
 # The files and their sweeps
