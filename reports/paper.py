@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -14,7 +14,7 @@ from reports.compare import show
 from reports.frame import value_at, why_missing
 from reports.notes import Notes
 from reports.paired import interval
-from reports.paper_files import Paper, Row, Score
+from reports.paper_files import Paper, Row
 from reports.paper_match import Counterpart, Setting, counterparts, failed, settings
 from reports.protocol import reference_lines
 from reports.read import Sweep, UnusablePredictions, finite
@@ -29,8 +29,8 @@ class Line:
 
     row: Row
     ours: Counterpart | None
-    missing: str = ""
-    remarks: tuple[str, ...] = field(default=())
+    missing: str
+    remarks: tuple[str, ...] = ()
     """What a reader should know of ours."""
 
 
@@ -61,20 +61,11 @@ def command(sweep: str, paper: Paper) -> str:
 
 def _lines(paper: Paper, row: Row, sweeps: Sequence[Sweep]) -> list[Line]:
     found = counterparts(paper, row, sweeps)
-    lost = tuple(
-        f"{run.label}: {run.record.status}: {run.record.cause}" for run in failed(paper, row, sweeps) if run.record
-    )
-    note = (row.note,) if row.note else ()
+    lost = [f"{run.label}: {run.record.status}: {run.record.cause}" for run in failed(paper, row, sweeps) if run.record]
+    known = [*([row.note] if row.note else []), *lost]
     if found:
-        return [
-            Line(
-                row,
-                each,
-                "",
-                (*note, *lost, *dict.fromkeys(w for record in each.group.records for w in record.warnings)),
-            )
-            for each in found
-        ]
+        warnings = [dict.fromkeys(text for record in each.group.records for text in record.warnings) for each in found]
+        return [Line(row, each, "", (*known, *told)) for each, told in zip(found, warnings, strict=True)]
     if row.no_counterpart:
         return [Line(row, None, f"no counterpart: {row.no_counterpart}")]
     if not paper.sweep:
@@ -113,12 +104,12 @@ def _score_table(paper: Paper, name: str, column: str, lines: Sequence[Line]) ->
         published, std = paper.published(line.row, column), paper.printed(line.row, score.std)
         made: dict[str, Any] = _frame_row(paper, line) | {"score": column, "published": published}
         made["published_std"] = std * score.factor if isinstance(std, (int, float)) else None
-        own, marked = _ours(paper, line, score, published, notes)
+        own, marked = _ours(paper, line, score.ours, published, notes)
         numbers.append(made | own)
         marks.append(marked)
     frame = pd.DataFrame(numbers)
     for end in ("low", "high"):
-        frame[f"interval_{end}"] = [getattr(interval, end) if interval else None for interval in frame["interval"]]
+        frame[f"interval_{end}"] = [getattr(each, end) if each else None for each in frame["interval"]]
     frame = frame.drop(columns="interval")
     # One precision for what is compared, whichever column it stands in.
     known = [n[key] for n in numbers for key in ("published", "mean") if n[key] is not None]
@@ -137,7 +128,7 @@ def _score_table(paper: Paper, name: str, column: str, lines: Sequence[Line]) ->
     by = " or ".join(dict.fromkeys(scorers)) or MISSING
     said = f"Scored by: published, {score.by or paper.scorer}; ours, {by}.{unit}"
     said += f" {INTERVALS}" if frame["interval_low"].notna().any() else ""
-    ours = title_of(score.ours or column)
+    ours = title_of(score.ours)
     title = f"{name}: {ours if ours.startswith(column) else f'{column} ({ours})'}"
     return _table(title, said, headings, cells, notes, frame)
 
@@ -171,18 +162,19 @@ def _text(numbers: dict[str, Any], key: str, spec: str) -> str:
 
 
 def _ours(
-    paper: Paper, line: Line, column: Score, published: float | None, notes: Notes
+    paper: Paper, line: Line, score: str, published: float | None, notes: Notes
 ) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
     """Our numbers of a line, and the marks of its cells."""
     empty: dict[str, Any] = dict.fromkeys(("mean", "std", "seeds", "interval", "difference"))
-    score = column.ours
-    if line.ours is None or score is None:
-        return empty, {"mean": notes.mark(line.missing if score else f"no counterpart: {column.no_counterpart}")}
+    if line.ours is None:
+        return empty, {"mean": notes.mark(line.missing)}
     records = line.ours.group.records
     marks = {"mean": tuple(mark for text in line.remarks for mark in notes.mark(text))}
     data = (line.row.protocol or paper.protocol).get("data.name")
     theirs = records[0].key.get("data", {}).get("name")
-    other = notes.mark(f"other data: published on {data}, ours on {theirs}") if data != theirs and published else ()
+    other: tuple[str, ...] = ()
+    if published is not None and data not in (None, theirs):
+        other = notes.mark(f"other data: published on {data}, ours on {theirs}")
     values = [value for record in records if (value := finite(record.quality.get(score))) is not None]
     if len(values) < len(records):
         reason = next(why_missing(r, f"quality.{score}") for r in records if finite(r.quality.get(score)) is None)

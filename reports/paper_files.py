@@ -26,22 +26,14 @@ class _Part(BaseModel):
 class Score(_Part):
     """A column of scores."""
 
-    ours: str | None = None
+    ours: str
     """Name of the score in a record."""
-    no_counterpart: str | None = None
-    """Why records have no such score."""
     factor: float = 1.0
     """Published value times this is in the record's unit."""
     std: str | None = None
     """Column of its published standard deviation."""
     by: str | None = None
     """What computed the published score, where it is not the table's scorer."""
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Score:
-        if (self.ours is None) == (self.no_counterpart is None):
-            raise ValueError("give ours or no_counterpart")
-        return self
 
 
 class Formula(_Part):
@@ -105,7 +97,8 @@ class Paper(_Part):
     data: str = ""
     """What the command of the sweep has to be told besides."""
     scores: dict[str, Score] = {}
-    """By column. A name that is no column is a score of ours that the paper does not have."""
+    """By column. A name that is no column is a score of ours that the paper does not have; a column of figures that is
+    not here has no counterpart, and says what a row is."""
     quantities: dict[str, str | None] = {}
     """Counts and bytes, columns or not -> field of a record that holds ours; None: no record does."""
     match: dict[str, Any] = {}

@@ -99,6 +99,5 @@ def _values(name: str, fields: list[dict[str, Any]]) -> str:
     """What the records say, each value once."""
     said = [each[name] for each in fields if name in each]
     # 32.0 and 32 are one value, whichever way a file spells it.
-    return (
-        " or ".join(dict.fromkeys(show(int(v) if isinstance(v, float) and v.is_integer() else v) for v in said)) or "—"
-    )
+    whole = [int(value) if isinstance(value, float) and value.is_integer() else value for value in said]
+    return " or ".join(dict.fromkeys(map(show, whole))) or "not set"
