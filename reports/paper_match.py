@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.results import Record
 from reports.compare import show
-from reports.groups import Group, flatten, groups
+from reports.groups import Group, groups
 from reports.paper_files import UNKNOWN, Paper, Row
 from reports.read import Run, Sweep
 
@@ -26,7 +26,7 @@ class Counterpart:
 
 def fields_of(record: Record) -> dict[str, Any]:
     """A record's key as one level, settings without their `settings.`, and the number of examples scored."""
-    flat = {name.removeprefix("settings."): value for name, value in flatten(record.key).items()}
+    flat = {name.removeprefix("settings."): value for name, value in record.flat_key.items()}
     return flat | {"test_examples": record.test_examples}
 
 
