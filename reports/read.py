@@ -93,7 +93,8 @@ def listed(results: Path | Sequence[Path]) -> str:
 
 def sweep_names(results: Path | Sequence[Path]) -> list[str]:
     """The names of the sweeps in results folders, sorted. Raises UserError where there is none."""
-    names = sorted({path.stem for folder in folders(results) for path in (folder / "sweeps").glob("*.json")})
+    found = [(folder / "sweeps", path) for folder in folders(results) for path in (folder / "sweeps").rglob("*.json")]
+    names = sorted({path.relative_to(folder).with_suffix("").as_posix() for folder, path in found})
     if not names:
         raise UserError(
             f"{listed(results)}: no sweeps there; run one (python -m harness +sweep=NAME) or name another --results"

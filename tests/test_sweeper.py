@@ -28,14 +28,17 @@ def points(harness: Harness, *arguments: str, small: tuple[str, ...] = ()) -> li
 
 ON_FILES = {"e2e": ["e2e"], "dialogsum": ["dialogsum"], "gsm8k": ["gsm8k"], "sst2": ["sst2"]}
 ON_FILES |= {"head": ["sst2", "data=glue/sst2"]}
+RAW = "wiki.test.raw"
+ON_FILES |= {"qlora_datatypes": ["wikitext2", f"data.files={{train:{RAW},validation:{RAW},test:{RAW}}}"]}
 """By sweep on data that are not part of the project: their folder, and what else the command line has to say."""
 
 
 @pytest.mark.parametrize("name", sweep_names())
 def test_every_sweep_file_composes_and_passes_the_checks(harness: Harness, name: str) -> None:
     overrides = []
-    if name in ON_FILES:
-        folder, *more = ON_FILES[name]
+    given = ON_FILES.get(name.removeprefix("papers/").removeprefix("scaled/"), ["e2e"] if "papers/" in name else None)
+    if given:
+        folder, *more = given
         data = ROOT.parent / "shared" / "data" / folder
         if not data.is_dir():
             pytest.skip(f"{data} is not there")

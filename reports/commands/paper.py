@@ -1,0 +1,78 @@
+"""A published table with ours beside it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.errors import UserError
+from reports.__main__ import load_all, write
+from reports.export import TEXTS, exported
+from reports.paper import paper_tables
+from reports.paper_files import Paper, paper_names, read_paper
+from reports.read import Sweep
+from reports.render import render
+
+DESCRIPTION = """\
+Show a published table with ours beside it: published value, ours (mean and sample standard deviation over seeds), 95%
+interval, difference, and what differs in how the two were made. Without NAME, list the tables.
+
+Ours are the runs of the table's own sweep, as published (+sweep=papers/NAME) and scaled (+sweep=papers/scaled/NAME),
+whichever are in the results folder; --sweep names others."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m reports paper",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("name", nargs="?", metavar="NAME", help="of a published table; default: list them")
+    made.add_argument(
+        "--results", type=Path, action="append", metavar="FOLDER", help="may be repeated; default: results"
+    )
+    made.add_argument(
+        "--sweep", action="append", default=[], metavar="SWEEP", help="take ours from it; may be repeated"
+    )
+    made.add_argument(
+        "--format", choices=("markdown", "latex", "html", *TEXTS), default="markdown", help="default: %(default)s"
+    )
+    made.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
+    return made
+
+
+def chosen_sweeps(paper: Paper, results: Sequence[Path], named: Sequence[str]) -> list[Sweep]:
+    """The sweeps that ours are of: those named, or those of the paper that have been run. Raises UserError."""
+    run = [name for name in paper.sweeps() if any((each / "sweeps" / f"{name}.json").is_file() for each in results)]
+    return load_all(results, named or run)
+
+
+def listed() -> str:
+    """The published tables, one a line."""
+    names = paper_names()
+    width = max(map(len, names))
+    return "".join(f"{name:{width}}  {read_paper(name).title}\n" for name in names)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print or write the tables; 0, or 2 with the problems on stderr."""
+    options = parser().parse_args(arguments)
+    try:
+        if options.name is None:
+            text = listed()
+        else:
+            paper = read_paper(options.name)
+            sweeps = chosen_sweeps(paper, options.results or [Path("results")], options.sweep)
+            tables = paper_tables(paper, options.name, sweeps)
+            text = str(exported(tables, options.format)) if options.format in TEXTS else render(tables, options.format)
+        if options.output is None:
+            print(text, end="", flush=True)
+        else:
+            write(options.output, text)
+    except UserError as error:
+        print("\n".join(error.problems), file=sys.stderr)
+        return 2
+    return 0
