@@ -114,6 +114,14 @@ def row_axis(axes: Axes, labels: Sequence[str]) -> None:
     axes.grid(visible=False, axis="y")
 
 
+def point(axes: Axes, x: float, y: float, method: str, ink: str, size: float = 7, alpha: float = 1) -> None:
+    """A row's marker, above labels and bars."""
+    axes.plot(
+        [x], [y], linestyle="", marker=marker(method), markersize=size, color=ink, alpha=alpha, zorder=4, gid="point",
+        markeredgewidth=0,
+    )  # fmt: skip
+
+
 def error_bar(axes: Axes, x: float, y: float, ends: tuple[float, float], colour: str, across: bool = False) -> None:
     """A thin bar between two ends, along y or `across` it."""
     if across:

@@ -8,7 +8,7 @@ from reports.compare import is_zero_shot
 from reports.figures._data import Data, NoData, Row, Value, along, mean
 from reports.figures._front import pareto
 from reports.figures._labels import Label, place, settle
-from reports.figures._style import GREY, add_caption, colour, error_bar, fit_axis, marker, new_figure
+from reports.figures._style import GREY, add_caption, colour, error_bar, fit_axis, new_figure, point
 from reports.frame import value_at
 from reports.paired import Sampled, distance, sample
 from reports.read import UnusablePredictions, finite
@@ -41,14 +41,11 @@ def draw(data: Data) -> Figure:
         chosen = labelled(data, points, is_loss)
         for row, gain, lost in points:
             ink = colour(row.method)
-            pale = 1.0 if row in chosen else 0.35
             if gain.interval and row in chosen:
                 error_bar(axes, gain.mean, lost.mean, (gain.interval.low, gain.interval.high), ink, across=True)
             if lost.interval and row in chosen:
                 error_bar(axes, gain.mean, lost.mean, (lost.interval.low, lost.interval.high), ink)
-            axes.scatter(
-                [gain.mean], [lost.mean], s=42, color=ink, alpha=pale, marker=marker(row.method), zorder=4, gid="point"
-            )
+            point(axes, gain.mean, lost.mean, row.method, ink, alpha=1.0 if row in chosen else 0.35)
         heights = sorted(abs(lost.mean) for _, _, lost in points)
         fit_axis(axes, "y", [])
         if is_loss and heights[-1] > 10 * heights[len(heights) // 2] > 0:

@@ -18,8 +18,8 @@ from reports.figures._style import (
     colour,
     error_bar,
     fit_axis,
-    marker,
     new_figure,
+    point,
 )
 
 ALL_LABELLED = 12
@@ -88,10 +88,8 @@ def _axes(axes: Axes, data: Data, measure: Measure, points: Sequence[tuple[Row, 
             error_bar(axes, cost.mean, score.mean, (score.interval.low, score.interval.high), ink)
         if cost.interval:
             error_bar(axes, cost.mean, score.mean, (cost.interval.low, cost.interval.high), ink, across=True)
-        axes.scatter(
-            [cost.mean], [score.mean], s=46 if row in chosen or len(points) <= ALL_LABELLED else 16,
-            marker=marker(row.method), zorder=4, gid="point", color=ink,
-        )  # fmt: skip
+        size = 7 if row in chosen or len(points) <= ALL_LABELLED else 4.5
+        point(axes, cost.mean, score.mean, row.method, ink, size)
     line = sorted((cost.mean, score.mean) for row, cost, score in points if row in chosen)
     step = "steps-post" if measure.lower_is_better else "steps-pre"
     axes.plot(*zip(*line, strict=True), drawstyle=step, color="#999999", linewidth=1, zorder=1, gid="front")

@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from reports.figures import forgetting
 from reports.figures._data import Data, NoData, Value
 from reports.figures._measures import costs, memory
-from reports.figures._style import add_caption, colour, error_bar, fit_axis, marker, new_figure, row_axis
+from reports.figures._style import add_caption, colour, error_bar, fit_axis, new_figure, point, row_axis
 
 BAND = "#f5f5f5"
 TICKS = 3
@@ -48,7 +48,7 @@ def draw(data: Data) -> Figure:
             ink = colour(row.method)
             if value.interval:
                 error_bar(axes, value.mean, y, (value.interval.low, value.interval.high), ink, across=True)
-            axes.scatter([value.mean], [y], s=36, color=ink, marker=marker(row.method), zorder=4, gid="point")
+            point(axes, value.mean, y, row.method, ink, 6.5)
         _scale(axes, title, [value.mean for value in values.values()] if is_cost else [])
     add_caption(figure, data.caption("Sorted by score; no dot: none, or not measured."))
     return figure
