@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from harness.results import Record
 from reports.read import Run, Sweep
 
 SEED = "settings.seed"
+RATE = "settings.method.lr"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,26 @@ def groups(sweep: Sweep) -> list[Group]:
     for run, record in sweep.done:
         found[key_without(record, (SEED,))].append(run)
     return [Group(runs[0].label, tuple(runs)) for runs in found.values()]
+
+
+def table_rows(sweep: Sweep) -> list[Group]:
+    """The groups, and each unfinished run as a row of its own, in the sweep's order."""
+    first = {group.id: group for group in groups(sweep)}
+    return [first.get(run.id, Group(run.label, (run,))) for run in sweep.runs if run.id in first or run.done is None]
+
+
+def rate_sets(rows: Sequence[Group]) -> list[tuple[Group, ...]]:
+    """Trained rows that differ only in the learning rate (and their seeds), by rising rate."""
+    found: dict[str, list[Group]] = defaultdict(list)
+    for row in rows:
+        if row.runs[0].done and row.records[0].learning_rate is not None:
+            found[key_without(row.records[0], (SEED, RATE))].append(row)
+    return [tuple(sorted(each, key=rate)) for each in found.values()]
+
+
+def rate(row: Group) -> float:
+    """A trained row's learning rate."""
+    return row.records[0].learning_rate or 0.0
 
 
 def key_without(record: Record, names: tuple[str, ...]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,12 @@ from numpy.typing import NDArray
 from harness.metrics import OfSums, of_sums
 from harness.metrics._bootstrap import SEED, resampled
 from reports.read import Run, UnusablePredictions, example_parts, finite
-from reports.statistics import Interval, percentile_interval
+from reports.statistics import ALPHA, Interval, percentile_interval
 
 SHUFFLES = 10_000
 """Of approximate randomization: the smallest p-value is 1 / 10,001."""
+FAMILY = int(ALPHA * (SHUFFLES + 1))
+"""Rows of a family of tests; of more, Holm's correction leaves no p-value below ALPHA."""
 BLOCK = 4_000_000
 """Random bits held in memory at a time."""
 ROUNDING = 1e-4
@@ -104,7 +107,7 @@ def sample(runs: Sequence[Run], score: str) -> Sampled:
     indices, parts = read[0][0], tuple(part for _, part in read)
     if any(other != indices for other, _ in read):
         raise UnusablePredictions("its seeds were scored on different test examples")
-    combine = of_sums(score)
+    combine = _sums(score)
     drawn = np.stack([resampled(part, combine) for part in parts])
     values = np.array([float(_score(part, combine)) for part in parts])
     n, over_seeds = len(parts), np.zeros(drawn.shape[1])
@@ -136,12 +139,18 @@ def randomized(a: Sampled, b: Sampled, shuffles: int = SHUFFLES) -> float:
     if a.indices != b.indices or a.parts[0].shape != b.parts[0].shape:
         raise UnusablePredictions("the rows were scored on different test examples")
     observed, items = abs(a.value - b.value), len(a.indices)
-    generator, extreme = np.random.default_rng(SEED), 0
-    step = max(1, BLOCK // items)
+    extreme, step = 0, max(1, BLOCK // items)
     for start in range(0, shuffles, step):
-        swapped = generator.integers(0, 2, size=(min(step, shuffles - start), items), dtype=np.int8).astype(np.float64)
-        extreme += int((np.abs(_swapped(a, b, swapped)) >= observed - 1e-9 * max(1.0, observed)).sum())
+        apart = np.abs(_swapped(a, b, _coins(start, min(step, shuffles - start), items)))
+        extreme += int((apart >= observed - 1e-9 * max(1.0, observed)).sum())
     return (1 + extreme) / (1 + shuffles)
+
+
+@lru_cache(maxsize=2)
+def _coins(start: int, shuffles: int, items: int) -> NDArray[np.float64]:
+    """0 or 1, [shuffles, items]: the block of shuffles that begins at `start`."""
+    generator = np.random.default_rng([SEED, start])
+    return generator.integers(0, 2, size=(shuffles, items), dtype=np.int8).astype(np.float64)
 
 
 def _swapped(a: Sampled, b: Sampled, coins: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -159,6 +168,11 @@ def _swapped(a: Sampled, b: Sampled, coins: NDArray[np.float64]) -> NDArray[np.f
     return total / (len(a.parts) * len(b.parts))
 
 
+@cache
+def _sums(score: str) -> OfSums | None:
+    return of_sums(score)
+
+
 def _score(part: NDArray[np.float64], combine: OfSums | None) -> NDArray[np.float64]:
     return part.mean(axis=0)[0] if combine is None else combine(part.sum(axis=0))
 
@@ -171,7 +185,7 @@ def _examples(run: Run, score: str) -> tuple[tuple[int, ...], NDArray[np.float64
     indices, parts = example_parts(run)
     if score not in parts:
         raise UnusablePredictions(f"predictions.jsonl has no {score} of each example")
-    combine, part = of_sums(score), parts[score]
+    combine, part = _sums(score), parts[score]
     if combine is None and part.shape[1] != 1:
         raise UnusablePredictions(f"predictions.jsonl has statistics of {score}, which is not made of sums")
     try:

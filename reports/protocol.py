@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.results import Record
-from reports.columns import TITLES, signed
+from reports.columns import signed
 from reports.compare import is_trained, show
 from reports.groups import flatten
 from reports.read import Run, Sweep, finite
+from reports.scores import title_of
 
 UNKNOWN = "not recorded"
 
@@ -131,7 +132,7 @@ def score_list(scores: dict[str, Any], unit: str = "") -> str:
     for name, value in scores.items():
         if (number := finite(value)) is not None:
             decimals = 3 if name == "val_loss" or abs(number) <= 1.5 else 2
-            said.append(f"{TITLES.get(name, name)} {unit}{signed(f'{number:.{decimals}f}')}")
+            said.append(f"{title_of(name)} {unit}{signed(f'{number:.{decimals}f}')}")
     return ", ".join(said)
 
 

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEVEL = 0.95
-"""Of every interval; a test's level is the rest."""
+"""Of every interval."""
+ALPHA = 0.05
+"""Of a test, two-sided."""
 POWER = 0.8
 
 
