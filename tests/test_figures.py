@@ -111,7 +111,7 @@ def test_forgetting_is_the_change_of_loss_and_the_gain_that_of_the_score() -> No
     loaded = load_sweep(E2E, "e2e")
     frame = tidy(loaded, compare(loaded)).query("trainable_parameters > 0")
     text, panel = values(forgetting.draw(data_of(loaded)))
-    gain = frame["bleu_change"]
+    gain = frame["change"]
     assert np.array(text) == near(zip(gain, frame["general_text_loss_change_nats_per_token"], strict=True))
     assert np.array(panel) == near(zip(gain, frame["panel_share_change"], strict=True))
 
@@ -359,12 +359,12 @@ def test_what_is_not_a_number_is_left_out(tmp_path: Path) -> None:
     assert "1 of 5 runs failed or were not run." in caption(figure)
 
 
-def test_a_score_that_only_some_have_is_not_the_main_one(tmp_path: Path) -> None:
+def test_rows_without_the_score_are_left_out(tmp_path: Path) -> None:
     add(tmp_path, "a", None, {"name": "lora"}, quality={"accuracy": 0.5, "bleu": 20.0})
-    add(tmp_path, "b", None, {"name": "ia3"}, quality={"bleu": 20.0})
+    add(tmp_path, "b", None, {"name": "ia3"}, quality={"accuracy": 0.6})
     add(tmp_path, "c", None, {"name": "full"}, quality={"bleu": 20.0})
     sweep(tmp_path, "a", "b", "c")
-    assert data(tmp_path).score == "bleu"
+    assert [[y for _, y in found] for found in values(pareto.draw(data(tmp_path)))] == [[0.5, 0.6]] * 3
 
 
 def test_an_unfinished_sweep_has_no_data(tmp_path: Path) -> None:

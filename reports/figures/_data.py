@@ -10,16 +10,14 @@ from functools import cached_property
 from harness.results import Record
 from reports.columns import score_columns
 from reports.compare import is_trained, show
-from reports.frame import QUALITY_ORDER, quality_column, quality_columns, value_at
+from reports.frame import quality_column, quality_columns, value_at
 from reports.groups import flatten, groups
 from reports.paired import interval
 from reports.protocol import either, seeds
 from reports.read import Run, Sweep, UnusablePredictions, finite
+from reports.scores import lower_is_better, main_score
 from reports.statistics import Interval, seed_summary
 
-MAIN = ("accuracy", "bleu")
-"""Scores that rows are compared by, the first that a row has."""
-LOWER_IS_BETTER = ("val_loss", "ser", "ter", "ece", "brier")
 LONGEST = 40
 """Characters of a label that are drawn."""
 
@@ -117,7 +115,7 @@ class Data:
     @property
     def ascending(self) -> bool:
         """Whether more of the score is better."""
-        return self.score.rpartition("/")[2].removesuffix("_normalised") not in LOWER_IS_BETTER
+        return not lower_is_better(self.score)
 
     @property
     def records(self) -> list[Record]:
@@ -151,19 +149,11 @@ class Data:
 
 
 def data_of(sweep: Sweep) -> Data:
-    """The rows of a sweep. Raises NoData where no run is finished, or none has a score."""
+    """The rows of a sweep. Raises NoData where no run is finished."""
     if not sweep.done:
         raise NoData(f"none of its {len(sweep.runs)} runs is finished")
     rows = tuple(_told_apart([Row(" ".join(group.label.split()), group.runs) for group in groups(sweep)]))
-    return Data(sweep, rows, main_score([record for _, record in sweep.done]))
-
-
-def main_score(records: Sequence[Record]) -> str:
-    """The first of accuracy and BLEU that most rows have; else the first score that any has; else the loss."""
-    counted = Counter(name for record in records for name, value in record.quality.items() if finite(value) is not None)
-    named = [name for name in MAIN if 2 * counted[name] > len(records)]
-    others = [name for name in (*MAIN, *QUALITY_ORDER, *sorted(counted)) if counted[name] and name != "val_loss"]
-    return (named + others or ["val_loss"])[0]
+    return Data(sweep, rows, main_score([record for _, record in sweep.done]) or "val_loss")
 
 
 def _told_apart(rows: Sequence[Row]) -> list[Row]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 from matplotlib.figure import Figure
 
 from reports.figures._data import Data, NoData, Row, Value, along
 from reports.figures._labels import Label, place, settle
 from reports.figures._style import add_caption, colour, error_bar, fit_axis, marker, new_figure
-from reports.groups import SEED, key_without
+from reports.groups import rate_sets, table_rows
 
-RATE = "settings.method.lr"
 LEAST = 2
 """Rates that make a curve."""
 DASHES = ("-", "--", ":", "-.")
@@ -58,12 +55,9 @@ def draw(data: Data) -> Figure:
 
 
 def series(data: Data) -> list[list[Row]]:
-    """Trained rows whose keys are equal but for the learning rate and the seed, by rate."""
-    found: dict[str, list[Row]] = defaultdict(list)
-    for row in data.rows:
-        if row.trained and row.records[0].learning_rate:
-            found[key_without(row.records[0], (RATE, SEED))].append(row)
-    return [sorted(rows, key=lambda row: row.records[0].learning_rate or 0.0) for rows in found.values()]
+    """Rows whose keys are equal but for the learning rate and the seed, by rate."""
+    by_id = {row.runs[0].id: row for row in data.rows}
+    return [[by_id[group.id] for group in rows] for rows in rate_sets(table_rows(data.sweep))]
 
 
 def points_of(data: Data, rows: list[Row]) -> Points:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,7 +14,7 @@ from reports.figures._published import Published, published
 from reports.figures._style import GREY, add_caption, colour, error_bar, fit_axis, marker, new_figure
 from reports.frame import QUALITY_ORDER
 from reports.groups import flatten
-from reports.tables import rank_groups
+from reports.ranks import RANK, rank_groups
 
 SHOWN = 6
 """Scores, at most; those of the paper where there is one."""
@@ -73,20 +72,13 @@ def draw(data: Data) -> Figure:
 
 def series(data: Data) -> list[list[Row]]:
     """Rows that differ only in rank (and in an alpha in proportion to it), by rank."""
-    # The seeds of a row are one row here.
-    first = {row.runs[0].id: row for row in data.rows}
-    alone = []
-    for row in data.rows:
-        key = row.records[0].key
-        same = row.records[0].model_copy(update={"key": key | {"settings": key.get("settings", {}) | {"seed": None}}})
-        alone.append(replace(row.runs[0], record=same))
-    groups = rank_groups(replace(data.sweep, runs=tuple(alone)))
-    return [sorted((first[run.id] for run in runs), key=rank_of) for runs in groups]
+    by_id = {row.runs[0].id: row for row in data.rows}
+    return [sorted((by_id[group.id] for group in rows), key=rank_of) for rows in rank_groups(data.sweep)]
 
 
 def rank_of(row: Row) -> int:
     """Its rank."""
-    return int(flatten(row.records[0].key)["settings.method.rank"])
+    return int(flatten(row.records[0].key)[RANK])
 
 
 def points_of(rows: list[Row], name: str) -> Points:
