@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.errors import UserError, nearest, nearest_key
 from harness.results import Record
-from reports.groups import SEED, Group, flatten, groups, without
+from reports.groups import SEED, Group, groups, without
 from reports.paired import FAMILY, Difference, Sampled, compared, distance, sample
 from reports.read import Sweep, UnusablePredictions, finite
 from reports.scores import lower_is_better, main_score
@@ -148,7 +148,7 @@ def _known(sweep: Sweep, score: str | None, allow: Sequence[str]) -> None:
         raise UserError(f"--score {score}: no record of {sweep.name} has it; {nearest(score, sorted(scores))}")
     fields = {"test_examples"}
     for record in sweep.recorded if allow else ():
-        for name in flatten(record.key):
+        for name in record.flat_key:
             parts = name.split(".")
             fields |= {".".join(parts[: length + 1]) for length in range(len(parts))}
     if unknown := [name for name in allow if name not in fields]:
@@ -162,20 +162,24 @@ def differing_fields(rows: Sequence[Group]) -> dict[str, dict[str, list[str]]]:
 
     Seeds may differ where every row has several: what they change is then known.
     """
-    flat: dict[str, dict[str, Any]] = {}
+    single = any(len(row.runs) == 1 and is_trained(row.records[0]) for row in rows)
+    flat = []
     for row in rows:
         record = row.records[0]
-        flat[row.id] = without(flatten(record.key), (*ABOUT, SEED)) | {"test_examples": record.test_examples}
-        if any(len(other.runs) == 1 and is_trained(other.records[0]) for other in rows):
-            seeds = dict.fromkeys(flatten(each.key).get(SEED, "not recorded") for each in row.records)
-            flat[row.id][SEED] = ", ".join(show(seed) for seed in sorted(seeds, key=str))
+        fields = without(record.flat_key, (*ABOUT, SEED)) | {"test_examples": record.test_examples}
+        if single and SEED in record.flat_key:
+            fields[SEED] = ", ".join(sorted({show(each.flat_key[SEED]) for each in row.records}))
+        flat.append(fields)
+    trained = [is_trained(row.records[0]) for row in rows]
     found: dict[str, dict[str, list[str]]] = {}
-    for name in dict.fromkeys(name for fields in flat.values() for name in fields):
+    for name in dict.fromkeys(name for fields in flat for name in fields):
+        every = bool(without({name: None}, TRAINING))
+        those = [(row, fields) for row, fields, is_ in zip(rows, flat, trained, strict=True) if every or is_]
+        if all(name in fields and fields[name] == those[0][1].get(name) for _, fields in those):
+            continue
         values: dict[str, list[str]] = defaultdict(list)
-        for row in rows:
-            if is_trained(row.records[0]) or without({name: None}, TRAINING):
-                known = name in flat[row.id]
-                values[show(flat[row.id][name]) if known else "not recorded"].append(row.label)
+        for row, fields in those:
+            values[show(fields[name]) if name in fields else "not recorded"].append(row.label)
         if len(values) > 1:
             found[name] = dict(values)
     return found
@@ -222,8 +226,8 @@ def _against_base(
 ) -> tuple[Verdict, _Scored | None]:
     """The change from the zero-shot row that has the same base, data and decoding; and that row."""
     ignored = (*SAME_BASE, *HARDWARE, *allow)
-    conditions = without(flatten(each.record.key), ignored)
-    same = [base for base in bases if without(flatten(base.record.key), ignored) == conditions]
+    conditions = without(each.record.flat_key, ignored)
+    same = [base for base in bases if without(base.record.flat_key, ignored) == conditions]
     same = [base for base in same if base.sampled.indices == each.sampled.indices]
     if not same:
         like = " with the same base, data, decoding and environment" if bases else ""

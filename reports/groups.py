@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from harness.results import Record
@@ -34,11 +34,12 @@ class Group:
         return [run.record for run in self.runs if run.record is not None]
 
 
+@lru_cache(maxsize=16)
 def groups(sweep: Sweep) -> list[Group]:
     """The finished rows of a sweep by all but their seed, in the sweep's order. Repeats of a seed stay apart."""
     found: dict[str, list[Run]] = defaultdict(list)
     for run, record in sweep.done:
-        found[key_without(record, (SEED,))].append(run)
+        found[key_without(record, SEED)].append(run)
     return [Group(runs[0].label, tuple(runs)) for runs in found.values()]
 
 
@@ -53,7 +54,7 @@ def rate_sets(rows: Sequence[Group]) -> list[tuple[Group, ...]]:
     found: dict[str, list[Group]] = defaultdict(list)
     for row in rows:
         if row.runs[0].done and row.records[0].learning_rate is not None:
-            found[key_without(row.records[0], (SEED, RATE))].append(row)
+            found[key_without(row.records[0], SEED, RATE)].append(row)
     return [tuple(sorted(each, key=rate)) for each in found.values()]
 
 
@@ -62,19 +63,12 @@ def rate(row: Group) -> float:
     return row.records[0].learning_rate or 0.0
 
 
-def key_without(record: Record, names: tuple[str, ...]) -> str:
-    """The record's key as text, without the fields that are one of `names` or below one."""
-    return json.dumps(without(flatten(record.key), names), sort_keys=True, default=str)
-
-
-def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one level with dotted names."""
-    flat: dict[str, Any] = {}
-    for name, inner in value.items():
-        flat |= flatten(inner, f"{prefix}{name}.") if isinstance(inner, Mapping) else {f"{prefix}{name}": inner}
-    return flat
+def key_without(record: Record, *names: str) -> str:
+    """The record's key as text, without these fields."""
+    return repr({name: value for name, value in record.flat_key.items() if name not in names})
 
 
 def without(flat: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     """The fields that are neither one of `names` nor below one."""
-    return {key: value for key, value in flat.items() if not any(f"{key}.".startswith(f"{name}.") for name in names)}
+    below = tuple(f"{name}." for name in names)
+    return {key: value for key, value in flat.items() if not f"{key}.".startswith(below)}

@@ -9,7 +9,6 @@ from typing import Any
 from harness.results import Record
 from reports.columns import signed
 from reports.compare import is_trained, show
-from reports.groups import flatten
 from reports.read import Run, Sweep, finite
 from reports.scores import title_of
 
@@ -49,7 +48,7 @@ def either(records: list[Record], describe: Callable[[Record], str]) -> str:
 
 def text_at(record: Record, path: str) -> str:
     """A field of the key as text, `not recorded` where it is absent."""
-    value: Any = flatten(record.key).get(path)
+    value: Any = record.flat_key.get(path)
     return UNKNOWN if value is None else show(value)
 
 
@@ -57,7 +56,7 @@ def steps(record: Record) -> str:
     """Optimizer steps and the examples that each consumes."""
     size, times = (
         text_at(record, "settings.train.batch_size"),
-        flatten(record.key).get("settings.train.accumulation", 1),
+        record.flat_key.get("settings.train.accumulation", 1),
     )
     accumulated = f" ({times} forward passes of {size})" if times != 1 else ""
     examples = str(int(size) * times) if size.isdigit() and isinstance(times, int) else size
@@ -67,9 +66,7 @@ def steps(record: Record) -> str:
 def decoding(record: Record) -> str:
     """The settings of evaluation, as `name value`."""
     prefix = "settings.eval."
-    fields = {
-        name.removeprefix(prefix): value for name, value in flatten(record.key).items() if name.startswith(prefix)
-    }
+    fields = {name.removeprefix(prefix): value for name, value in record.flat_key.items() if name.startswith(prefix)}
     if not fields.get("typos"):
         fields = {name: value for name, value in fields.items() if name not in ("typos", "typo_seed")}
     return ", ".join(f"{name} {show(value)}" for name, value in fields.items() if value not in (None, [])) or UNKNOWN
@@ -78,9 +75,7 @@ def decoding(record: Record) -> str:
 def versions(record: Record) -> str:
     """The versions of the libraries that are installed."""
     prefix = "environment.versions."
-    fields = {
-        name.removeprefix(prefix): value for name, value in flatten(record.key).items() if name.startswith(prefix)
-    }
+    fields = {name.removeprefix(prefix): value for name, value in record.flat_key.items() if name.startswith(prefix)}
     return ", ".join(f"{name} {show(value)}" for name, value in fields.items() if value is not None) or UNKNOWN
 
 

@@ -9,7 +9,7 @@ from harness.errors import UserError
 from reports import columns as c
 from reports.compare import Comparison, compare, is_zero_shot
 from reports.frame import quality_columns, tidy
-from reports.groups import SEED, Group, flatten, groups, without
+from reports.groups import SEED, Group, groups, without
 from reports.read import Sweep
 from reports.tables import Table, build
 
@@ -45,7 +45,7 @@ def rank_groups(sweep: Sweep) -> list[tuple[Group, ...]]:
     """
     found: dict[str, list[Group]] = defaultdict(list)
     for row in groups(sweep):
-        flat = flatten(row.records[0].key)
+        flat = row.records[0].flat_key
         if isinstance(rank := flat.get(RANK), int) and rank > 0:
             for scaling in _scalings(flat.get(ALPHA), rank):
                 rest = without(flat, (RANK, ALPHA, SEED)) | scaling
@@ -63,7 +63,7 @@ def _scalings(alpha: Any, rank: int) -> list[dict[str, Any]]:
 
 def _setting(row: Group, name: str) -> Any:
     """A setting in a row's key."""
-    return flatten(row.records[0].key).get(name)
+    return row.records[0].flat_key.get(name)
 
 
 def _alpha(rows: tuple[Group, ...]) -> str:

@@ -24,7 +24,7 @@ HASHED = re.compile(r".+-[0-9a-f]{12}")
 """An id that the harness made of a run's key."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """One run of a sweep, with its record if there is one."""
 
@@ -52,7 +52,7 @@ class Run:
         return self.record if self.status == "ok" else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sweep:
     """A named question and the runs that answer it, in the sweep's order."""
 

@@ -11,7 +11,7 @@ import pandas as pd
 from harness.errors import UserError
 from harness.metrics.bleu import corpus_bleu
 from reports.columns import Kind, written
-from reports.groups import SEED, flatten, groups
+from reports.groups import SEED, groups
 from reports.read import Run, Sweep, UnusablePredictions, finite, predictions
 from reports.scores import MAIN, title_of
 from reports.tables import MISSING, Cell, Heading, Table
@@ -65,7 +65,7 @@ def _row(runs: Sequence[Run]) -> tuple[dict[str, object], str | None]:
     records = [record for run in runs if (record := run.done)]
     name = next((name for name in MAIN if all(finite(r.quality.get(name)) is not None for r in records)), None)
     scores = [value for r in records if name and (value := finite(r.quality.get(name))) is not None]
-    seeds = sorted(int(flatten(record.key)[SEED]) for record in records)
+    seeds = sorted(int(record.flat_key[SEED]) for record in records)
     row: dict[str, object] = {
         "row": runs[0].label,
         "seeds": ", ".join(map(str, seeds)),
