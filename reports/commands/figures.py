@@ -10,10 +10,12 @@ import argparse
 import importlib
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from harness.errors import UserError
+from reports.read import Sweep
 
 FOLDER = Path(__file__).parents[1] / "figures"
 
@@ -39,42 +41,43 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def drawn(results: Path, sweep: str, chosen: Sequence[str], form: str) -> Iterator[tuple[str, bytes]]:
-    """Each figure's name and file; why one is left out goes to stderr. Raises UserError."""
-    from reports.__main__ import load_all
+def drawn(sweep: Sweep, chosen: Sequence[str], form: str, say: Callable[[str], None]) -> Iterator[tuple[str, bytes]]:
+    """Each figure's name and file; `say` is told why one is left out."""
     from reports.figures._data import NoData, data_of
     from reports.figures._style import saved, styled
 
-    (loaded,) = load_all(results, [sweep])
     try:
-        data = data_of(loaded)
+        data = data_of(sweep)
     except NoData as reason:
-        print(f"{sweep}: no figures: {reason}", file=sys.stderr)
+        say(f"{sweep.name}: no figures: {reason}")
         return
     for name in chosen:
         try:
             with styled():
                 content = saved(importlib.import_module(f"reports.figures.{name}").draw(data), form)
         except NoData as reason:
-            print(f"{sweep}: no figure {name}: {reason}", file=sys.stderr)
+            say(f"{sweep.name}: no figure {name}: {reason}")
         else:
             yield name, content
 
 
 def main(arguments: Sequence[str]) -> int:
     """Write the figures and print their paths; 0, or 2 with the problems on stderr, one line each."""
+    from reports.__main__ import load_all
+
     options = parser().parse_args(arguments)
+    say = partial(print, file=sys.stderr)
     try:
-        for sweep in dict.fromkeys(options.sweeps):
-            stem = re.sub(r"[^\w.-]+", "-", sweep)
-            for name, content in drawn(options.results, sweep, options.only or names(), options.format):
+        for sweep in load_all(options.results, options.sweeps):
+            stem = re.sub(r"[^\w.-]+", "-", sweep.name)
+            for name, content in drawn(sweep, options.only or names(), options.format, say):
                 path = options.output / f"{stem}_{name}.{options.format}"
                 try:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(content)
                 except OSError as error:
                     raise UserError(f"--output {options.output}: cannot be written ({error.strerror})") from None
-                print(path)
+                print(path, flush=True)
     except UserError as error:
         print("\n".join(error.problems), file=sys.stderr)
         return 2

@@ -11,7 +11,7 @@ from harness.results import Record
 from reports.columns import score_columns
 from reports.compare import is_trained, show
 from reports.frame import quality_column, quality_columns, value_at
-from reports.groups import flatten, groups
+from reports.groups import groups
 from reports.paired import interval
 from reports.protocol import either, seeds
 from reports.read import Run, Sweep, UnusablePredictions, finite
@@ -160,8 +160,8 @@ def _told_apart(rows: Sequence[Row]) -> list[Row]:
     """Rows of equal labels get the settings in which they differ, or a number, and long labels are cut."""
     found: list[Row] = []
     for row in rows:
-        alike = [flatten(other.records[0].key) for other in rows if other.label == row.label]
-        own = flatten(row.records[0].key)
+        alike = [other.records[0].flat_key for other in rows if other.label == row.label]
+        own = row.records[0].flat_key
         names = [name for name in own if len({show(key.get(name)) for key in alike}) > 1]
         said = " ".join(f"{name.rpartition('.')[2]}={show(own[name])}" for name in names[:2])
         label = f"{row.label} {said}".strip()

@@ -10,7 +10,6 @@ from typing import Any
 import yaml
 
 from harness.results import Record
-from reports.groups import flatten
 
 FOLDER = Path(__file__).parents[1] / "papers"
 
@@ -43,16 +42,16 @@ def published(records: Sequence[Record], folder: Path = FOLDER) -> Published | N
                 for column, score in table["scores"].items()
                 if column in columns
             }
-            return Published(f"{table['paper'].partition(':')[0]} {_cited(table['paper'])}, {table['model']}", scores)
+            return Published(f"{_cited(table['paper'])}, {table['model']}", scores)
     return None
 
 
 def _cited(paper: str) -> str:
-    """The part in brackets of `Title (Author et al. Year)`."""
-    return f"({paper.rpartition('(')[2].rstrip(')')})" if "(" in paper else ""
+    """`Author et al. Year` of `Title (Author et al. Year)`, or what there is."""
+    return paper.rpartition("(")[2].rstrip(")")
 
 
 def _meets(record: Record, conditions: dict[str, Any]) -> bool:
     """Whether the key has these values; a name without its section is one of the settings."""
-    flat = flatten(record.key)
+    flat = record.flat_key
     return all(flat.get(name, flat.get(f"settings.{name}")) == value for name, value in conditions.items())

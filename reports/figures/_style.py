@@ -85,8 +85,8 @@ def short(value: float, _: object = None) -> str:
     """A number of a few characters: 305k, 1.2M, 0.03."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(value) >= size:
-            return f"{value / size:.3g}{unit}".replace("-", MINUS)
-    return f"{value:.3g}".replace("-", MINUS)
+            return f"{value / size:.4g}{unit}".replace("-", MINUS)
+    return f"{value:.4g}".replace("-", MINUS)
 
 
 def fit_axis(axes: Axes, which: Literal["x", "y"], values: Sequence[float], wide: float = 8) -> None:

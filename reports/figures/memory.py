@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from harness.results import Memory
 from reports.figures._data import Data, NoData, mean
-from reports.figures._style import add_caption, memory_unit, new_figure, row_axis, short
+from reports.figures._style import add_caption, memory_unit, new_figure, row_axis
 
 Parts = Mapping[str, Mapping[str, int | None]]
 """By phase, by owner: bytes."""
@@ -62,7 +62,7 @@ def draw(data: Data) -> Figure:
             left = [a + b for a, b in zip(left, widths, strict=True)]
         for y, (label, end) in enumerate(zip(labels, left, strict=True)):
             axes.annotate(
-                short(end) if label in rows else "—",
+                f"{end:.3g}" if label in rows else "—",
                 (end, y),
                 (3, 0),
                 textcoords="offset points",

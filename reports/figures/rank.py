@@ -13,7 +13,7 @@ from reports.figures._labels import Label, place, settle
 from reports.figures._published import Published, published
 from reports.figures._style import GREY, add_caption, colour, error_bar, fit_axis, marker, new_figure
 from reports.frame import QUALITY_ORDER
-from reports.groups import flatten
+from reports.protocol import either, text_at
 from reports.ranks import RANK, rank_groups
 
 SHOWN = 6
@@ -60,7 +60,7 @@ def draw(data: Data) -> Figure:
     for axes in grid[-1] if paper else ours[-columns:]:
         axes.set_xlabel("rank r")
     if paper:
-        grid[0, 0].set_title("here", loc="left")
+        grid[0, 0].set_title(f"here: {either(records, lambda record: text_at(record, 'model.name'))}", loc="left")
         grid[0, 1].set_title(f"published: {paper.source}", loc="left")
     beside = "Published: another model, so an axis of its own, with the same span; without intervals." if paper else ""
     add_caption(figure, data.caption(*dict.fromkeys(_rates(rows) for rows in found), beside))
@@ -78,7 +78,7 @@ def series(data: Data) -> list[list[Row]]:
 
 def rank_of(row: Row) -> int:
     """Its rank."""
-    return int(flatten(row.records[0].key)[RANK])
+    return int(row.records[0].flat_key[RANK])
 
 
 def points_of(rows: list[Row], name: str) -> Points:
