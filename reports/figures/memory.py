@@ -62,7 +62,7 @@ def draw(data: Data) -> Figure:
             left = [a + b for a, b in zip(left, widths, strict=True)]
         for y, (label, end) in enumerate(zip(labels, left, strict=True)):
             axes.annotate(
-                f"{end:.3g}" if label in rows else "—",
+                f"{end:.2f}" if label in rows else "—",
                 (end, y),
                 (3, 0),
                 textcoords="offset points",

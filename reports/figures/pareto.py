@@ -43,7 +43,7 @@ def draw(data: Data) -> Figure:
     add_caption(
         figure,
         data.caption(
-            "Line and filled points: Pareto front of the means; points whose bars overlap are not told apart.",
+            "Line and coloured points: Pareto front of the means; the tables say which rows are tied.",
             *([f"Untrained: {', '.join(others)}."] if others else []),
         ),
     )
@@ -94,6 +94,7 @@ def _axes(axes: Axes, data: Data, measure: Measure, points: Sequence[tuple[Row, 
     step = "steps-post" if measure.lower_is_better else "steps-pre"
     axes.plot(*zip(*line, strict=True), drawstyle=step, color="#999999", linewidth=1, zorder=1, gid="front")
     fit_axis(axes, "x", [cost.mean for _, cost, _ in points])
+    fit_axis(axes, "y", [])
     axes.set_xlabel(measure.title)
     axes.set_ylabel(data.main)
     axes.margins(0.08, 0.12)

@@ -11,11 +11,13 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from reports.figures import forgetting
 from reports.figures._data import Data, NoData, Value
 from reports.figures._measures import costs, memory
-from reports.figures._style import add_caption, colour, error_bar, fit_axis, new_figure, point, row_axis
+from reports.figures._style import add_caption, colour, error_bar, fit_axis, new_figure, point, row_axis, short
 
 BAND = "#f5f5f5"
 TICKS = 3
-"""Of a panel, at most."""
+"""Of a panel, at most; two where their numbers are long."""
+LONGEST = 11
+"""Characters of a panel's ticks."""
 
 
 def draw(data: Data) -> Figure:
@@ -61,6 +63,8 @@ def _scale(axes: Axes, title: str, values: list[float]) -> None:
     low, high = axes.get_xlim()
     inside = [tick for tick in axes.get_xticks() if low <= tick <= high]
     kept = inside[:: math.ceil(len(inside) / TICKS)] if len(inside) > TICKS else inside
+    if sum(len(short(tick)) for tick in kept) > LONGEST:
+        kept = [kept[0], kept[-1]]
     axes.xaxis.set_major_locator(FixedLocator(kept))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.tick_params(axis="x", labelsize=9)
