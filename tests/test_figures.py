@@ -367,6 +367,22 @@ def test_rows_without_the_score_are_left_out(tmp_path: Path) -> None:
     assert [[y for _, y in found] for found in values(pareto.draw(data(tmp_path)))] == [[0.5, 0.6]] * 3
 
 
+def test_runs_without_any_score(tmp_path: Path) -> None:
+    add(tmp_path, "lora", None)
+    add(tmp_path, "ia3", None)
+    sweep(tmp_path, "lora", "ia3")
+    assert set(written(tmp_path, tmp_path / "out")) == {"s_memory.svg", "s_profile.svg"}
+
+
+def test_more_rows_than_a_page_has_lines(tmp_path: Path) -> None:
+    for n in range(120):
+        add(tmp_path, f"m{n}", None, quality={"bleu": float(n)})
+    sweep(tmp_path, *(f"m{n}" for n in range(120)))
+    figure = profile.draw(data(tmp_path))
+    assert sorted(x for x, _ in values(figure)[0]) == list(range(20, 120))
+    assert "The 100 best of 120 rows." in caption(figure)
+
+
 def test_an_unfinished_sweep_has_no_data(tmp_path: Path) -> None:
     sweep(tmp_path, "gone")
     with pytest.raises(NoData, match="none of its 1 runs"):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from harness.results import Record
-from reports.columns import score_columns
+from reports.columns import Column, score_columns
 from reports.compare import is_trained, show
 from reports.frame import quality_column, quality_columns, value_at
 from reports.groups import groups
@@ -33,6 +33,8 @@ class Value:
     mean: float
     interval: Interval | None
     """95%: of a score with values by example, their bootstrap (and seeds); else of seeds, where there are several."""
+    by_example: bool = False
+    """The interval covers the choice of test examples."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Row:
         """The same of a score, with the interval over test examples where they are known."""
         found = mean([finite(record.quality.get(name)) for record in self.records])
         try:
-            return found and Value(found.mean, interval(self.runs, name))
+            return found and Value(found.mean, interval(self.runs, name), by_example=True)
         except UnusablePredictions:
             return found
 
@@ -104,7 +106,9 @@ class Data:
     def title(self, score: str) -> str:
         """A score's name with its unit, where it has one."""
         columns = score_columns(quality_columns(self.sweep))
-        found = next(column for column in columns if column.key == quality_column(score))
+        found = next(
+            (column for column in columns if column.key == quality_column(score)), Column(score, score, "score")
+        )
         return f"{found.title} [{found.unit}]" if found.unit else found.title
 
     @property
@@ -134,18 +138,16 @@ class Data:
         lost = f" {missing} of {len(self.sweep.runs)} runs failed or were not run." if missing else ""
         return f"{counted[:1].upper()}{counted[1:]}.{lost}"
 
-    def caption(self, *lines: str) -> str:
-        """n, seeds, what the bars are, and what the figure adds."""
+    def caption(self) -> str:
+        """n, seeds, and what the bars are."""
         examples = either(self.records, lambda record: show(record.test_examples))
-        parts = [f"{examples} test examples.", self.seeds()]
-        if any(value.interval for value in self.scores.values()):
-            seeded = ", seeds by Student's t" if self.several else ", not of training"
-            parts.append(f"Bars: 95%, bootstrap of the test examples{seeded}.")
+        covered = ["test examples (bootstrap)"] if any(value.by_example for value in self.scores.values()) else []
+        covered += ["seeds (Student's t)"] if self.several else []
+        if covered:
+            bars = f"Bars: 95%, over {' and '.join(covered)}{'' if self.several else ', not over training'}."
         else:
-            parts.append(
-                f"No bars: {self.score} has no values by example{'' if self.several else ', and there is one seed'}."
-            )
-        return " ".join(filter(None, [*parts, *lines]))
+            bars = f"No bars: {self.main} has no values by example, and there is one seed."
+        return f"{examples} test examples. {self.seeds()} {bars}"
 
 
 def data_of(sweep: Sweep) -> Data:

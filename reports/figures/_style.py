@@ -18,6 +18,8 @@ from reports.columns import MEMORY_UNITS, MINUS, byte_unit
 
 WIDTH = 8.0
 """Inches; 100 dots each."""
+MOST_ROWS = 100
+"""Of a figure that has a line for each."""
 STYLE: dict[str, Any] = {
     "font.size": 11,
     "axes.titlesize": 11,
@@ -76,8 +78,9 @@ def new_figure(height: float, title: str) -> Figure:
     return figure
 
 
-def add_caption(figure: Figure, text: str) -> None:
-    """The line under a figure, wrapped."""
+def add_caption(figure: Figure, *sentences: str) -> None:
+    """The lines under a figure, wrapped; empty sentences are left out."""
+    text = " ".join(filter(None, sentences))
     figure.supxlabel("\n".join(textwrap.wrap(text, 118)), x=0.01, ha="left", fontsize=9, color=GREY)
 
 

@@ -85,9 +85,7 @@ def draw(data: Data) -> Figure:
         else "Training loss: of each logged step."
     )
     pale = f"Coloured: the {len(chosen)} rows of lowest loss at the end." if len(chosen) < len(last) else ""
-    add_caption(
-        figure, " ".join(filter(None, [data.seeds(), "Lines: means over seeds." if data.several else "", smooth, pale]))
-    )
+    add_caption(figure, data.seeds(), "Lines: means over seeds." if data.several else "", smooth, pale)
     at_ends(figure, list(zip(grid, ends, strict=True)))
     return figure
 

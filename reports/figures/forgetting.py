@@ -59,10 +59,9 @@ def draw(data: Data) -> Figure:
     some = any(len(points) > ALL_LABELLED for points, _ in panels.values())
     add_caption(
         figure,
-        data.caption(
-            f"Text: {better} is better; panel: {better.replace('lower', 'upper')}.",
-            "Labelled: rows that no other beats in both." if some else "",
-        ),
+        data.caption(),
+        f"Text: {better} is better; panel: {better.replace('lower', 'upper')}.",
+        "Labelled: rows that no other beats in both." if some else "",
     )
     settle(figure)
     for axes, (points, is_loss) in zip(grid, panels.values(), strict=True):

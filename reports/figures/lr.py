@@ -48,7 +48,7 @@ def draw(data: Data) -> Figure:
     axes.set_xlabel("learning rate")
     axes.set_ylabel(data.main)
     flagged = f"A better rate may lie beyond the grid: {', '.join(edges)}." if edges else ""
-    add_caption(figure, data.caption("Ring: best mean, chosen on the test examples shown.", flagged))
+    add_caption(figure, data.caption(), "Ring: best mean, chosen on the test examples shown.", flagged)
     settle(figure)
     place(figure, axes, labels, dots, bars)
     return figure

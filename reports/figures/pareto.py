@@ -42,10 +42,9 @@ def draw(data: Data) -> Figure:
     ]
     add_caption(
         figure,
-        data.caption(
-            "Line and coloured points: Pareto front of the means; the tables say which rows are tied.",
-            *([f"Untrained: {', '.join(others)}."] if others else []),
-        ),
+        data.caption(),
+        "Line and coloured points: Pareto front of the means; the tables say which rows are tied.",
+        f"Untrained: {', '.join(others)}." if others else "",
     )
     settle(figure)
     for axes, (measure, points) in zip(grid[:, 0], panels, strict=True):

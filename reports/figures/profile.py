@@ -11,7 +11,17 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from reports.figures import forgetting
 from reports.figures._data import Data, NoData, Value
 from reports.figures._measures import costs, memory
-from reports.figures._style import add_caption, colour, error_bar, fit_axis, new_figure, point, row_axis, short
+from reports.figures._style import (
+    MOST_ROWS,
+    add_caption,
+    colour,
+    error_bar,
+    fit_axis,
+    new_figure,
+    point,
+    row_axis,
+    short,
+)
 
 BAND = "#f5f5f5"
 TICKS = 3
@@ -33,13 +43,11 @@ def draw(data: Data) -> Figure:
     if not columns:
         raise NoData("no row has a score or a cost")
     sign = 1 if data.ascending else -1
-    rows = sorted(
-        data.rows, key=lambda r: sign * data.scores[r.label].mean if r.label in data.scores else float("-inf")
-    )
+    worth = {label: sign * value.mean for label, value in data.scores.items()}
+    rows = sorted(data.rows, key=lambda row: worth.get(row.label, float("-inf")))[-MOST_ROWS:]
     figure = new_figure(2.0 + 0.24 * max(len(rows), 4), f"{data.sweep.name}: what each row costs and buys")
-    grid = figure.subplots(1, len(columns), sharey=True, squeeze=False, width_ratios=[1.6] + [1] * (len(columns) - 1))[
-        0
-    ]
+    widths = [1.4, *[1.0] * (len(columns) - 1)]
+    grid = figure.subplots(1, len(columns), sharey=True, squeeze=False, width_ratios=widths)[0]
     for axes, (title, values, is_cost) in zip(grid, columns, strict=True):
         row_axis(axes, [row.label for row in rows])
         for y, row in enumerate(rows):
@@ -52,7 +60,8 @@ def draw(data: Data) -> Figure:
                 error_bar(axes, value.mean, y, (value.interval.low, value.interval.high), ink, across=True)
             point(axes, value.mean, y, row.method, ink, 6.5)
         _scale(axes, title, [value.mean for value in values.values()] if is_cost else [])
-    add_caption(figure, data.caption("Sorted by score; no dot: none, or not measured."))
+    cut = f"The {MOST_ROWS} best of {len(data.rows)} rows." if len(rows) < len(data.rows) else ""
+    add_caption(figure, data.caption(), "Sorted by score; no dot: none, or not measured.", cut)
     return figure
 
 

@@ -63,7 +63,7 @@ def draw(data: Data) -> Figure:
         grid[0, 0].set_title(f"here: {either(records, lambda record: text_at(record, 'model.name'))}", loc="left")
         grid[0, 1].set_title(f"published: {paper.source}", loc="left")
     beside = "Published: another model, so an axis of its own, with the same span; without intervals." if paper else ""
-    add_caption(figure, data.caption(*dict.fromkeys(_rates(rows) for rows in found), beside))
+    add_caption(figure, data.caption(), *dict.fromkeys(_rates(rows) for rows in found), beside)
     settle(figure)
     for axes, named, dots in labels:
         place(figure, axes, named, dots)
