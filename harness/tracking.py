@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import first_line
 
 if TYPE_CHECKING:
-    from harness.config import RunSettings
+    from harness.config import RunSettings, Tracker
     from harness.results import Record
 
 SECONDS_TO_CONNECT = 30
+SECONDS_FOR_A_SWEEP = 600
 
 
 class Tracking:
@@ -94,6 +97,23 @@ class Tracking:
         except Exception as error:  # any failure of the tracker, so that it never loses a run
             self.warnings.append(f"W&B could not {what} ({first_line(error)}); the record is complete")
             self.run = None
+
+
+def log_sweep(name: str, results: Path, tracker: Tracker) -> None:
+    """Have the sweep's tables and figures logged, by `reports` in a process of its own; a failure is a warning."""
+    if tracker.kind == "none":
+        return
+    print(f"W&B: tables and figures of {name}", file=sys.stderr)
+    options = ["--results", str(results), "--project", tracker.project, "--mode", tracker.mode]
+    try:
+        subprocess.run(
+            [sys.executable, "-m", "reports", "track", name, *options],
+            stdout=subprocess.DEVNULL,
+            check=False,
+            timeout=SECONDS_FOR_A_SWEEP,
+        )
+    except subprocess.TimeoutExpired:
+        print(f"warning: W&B took more than {SECONDS_FOR_A_SWEEP} s for the report of {name}", file=sys.stderr)
 
 
 def logged_in() -> bool:

@@ -13,7 +13,10 @@ import yaml
 from conftest import TINY, Harness
 from wandb.proto import wandb_internal_pb2 as protocol
 
-from harness.config import SWEEPS
+from harness.config import ROOT, SWEEPS, Tracker
+from harness.tracking import log_sweep
+from reports.commands.track import run_of
+from reports.read import load_sweep
 
 LOGGED = (*(override for override in TINY if override != "tracker=none"), "data.size=100", "tracker=wandb")
 
@@ -81,6 +84,24 @@ def test_an_offline_run_holds_all_that_the_record_does(harness: Harness) -> None
     rows = [[line["index"], line["prediction"]] for line in map(json.loads, lines)]
     content = json.loads(table.read_text())
     assert (content["columns"], content["data"]) == (["index", "prediction"], rows)
+    the_sweep_is_logged_too(harness.results)
+
+
+def the_sweep_is_logged_too(results: Path) -> None:
+    """The tables of `reports` as raw numbers, and its figures, in a run of the sweep's group."""
+    sweep = load_sweep(results, "tiny")
+    run, _, _ = told(results, run_of(sweep))
+    assert (run.run_group, run.job_type) == ("tiny", "report")
+    media = next(results.glob(f"wandb/offline-run-*{run_of(sweep)}/files/media"))
+    (table,) = media.glob("table/tables/*methods_*.table.json")
+    content = json.loads(table.read_text())
+    column = content["columns"].index
+    assert [row[column("run_id")] for row in content["data"]] == [run.id for run in sweep.runs]
+    assert [row[column("bleu")] for row in content["data"]] == [
+        run.done.quality["bleu"] if run.done else None for run in sweep.runs
+    ]
+    drawn = {path.name.partition("_")[0] for path in media.glob("images/figures/*.png")}
+    assert {"curves", "memory", "profile"} <= drawn
 
 
 NOBODY = "http://127.0.0.1:9"
@@ -106,6 +127,18 @@ def test_a_broken_installation_of_wandb_loses_nothing(harness: Harness, tmp_path
     assert record.status == "ok"
     (warning,) = record.warnings
     assert "broken on purpose" in warning
+
+
+def test_a_sweep_whose_report_cannot_be_logged_has_not_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "wandb.py").write_text('raise ImportError("broken on purpose")\n')
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.chdir(ROOT)
+    log_sweep("e2e", ROOT / "docs/results/e2e", Tracker(kind="wandb", mode="offline", project="p"))
+    assert "warning: W&B has no report of e2e (broken on purpose)" in capfd.readouterr().err
+    log_sweep("e2e", ROOT / "docs/results/e2e", Tracker(kind="none", mode="auto", project="p"))
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("path", sorted((SWEEPS / "wandb").glob("*.yaml")), ids=lambda path: path.stem)

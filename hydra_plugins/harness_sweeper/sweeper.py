@@ -7,7 +7,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,7 @@ class HarnessSweeper(Sweeper):
         from harness.errors import UserError
         from harness.progress import SweepView
         from harness.results import write_sweep
+        from harness.tracking import log_sweep
 
         arguments = json.loads(os.environ.get(GIVEN, "null")) or arguments
         named = [a.removeprefix("+sweep=") for a in arguments if a.startswith("+sweep=")]
@@ -95,7 +96,7 @@ class HarnessSweeper(Sweeper):
             raise UserError("+sweep: one sweep at a time")
         file = read_sweep_file(named[0]) if named else SweepFile("adhoc", " ".join(given), (), ((),))
         rows = self._expand(file, given)
-        points, results = self._check(rows)
+        points, results, tracker = self._check(rows)
         if self.dry_run:
             for point in points:
                 print(f"{'done' if point.done else 'to do':6} {point.run:32} {point.label:28} {point.overrides}")
@@ -116,7 +117,7 @@ class HarnessSweeper(Sweeper):
         os.environ["HARNESS_SWEEP"] = file.name  # W&B's group
         with SweepView(points, results):
             returns = list(self.launcher.launch(todo, initial_job_idx=0))
-        return self._conclude(returns)
+        return self._conclude(returns, lambda: log_sweep(file.name, results, tracker))
 
     def _expand(self, file: SweepFile, given: Sequence[str]) -> list[tuple[str, ...]]:
         """The overrides of every point. What is given on the command line goes to all of them and wins."""
@@ -155,8 +156,9 @@ class HarnessSweeper(Sweeper):
             f"or allow it with hydra.sweeper.max_points={count}"
         )
 
-    def _check(self, rows: Sequence[tuple[str, ...]]) -> tuple[list[Any], Path]:
-        """Compose and check every point: its id, its label, and whether it is done. All problems at once."""
+    def _check(self, rows: Sequence[tuple[str, ...]]) -> tuple[list[Any], Path, Any]:
+        """Compose and check every point: its id, its label, and whether it is done; where results go, and the tracker.
+        All problems at once."""
         from harness.config import explain, settings_from
         from harness.errors import UserError
         from harness.progress import Point
@@ -164,12 +166,12 @@ class HarnessSweeper(Sweeper):
 
         points: list[Any] = []
         problems: list[str] = []
-        results = Path()
+        results, tracker = Path(), None
         for row in rows:
             try:
                 config = self.context.config_loader.load_sweep_config(self.config, list(row))
                 settings = settings_from(config)
-                results, run = Path(settings.results), settings.run_id()
+                results, tracker, run = Path(settings.results), settings.tracker, settings.run_id()
                 done = not settings.force and finished(results, run) is not None
                 points.append(
                     Point(run, settings.label(), " ".join(o for o in row if not o.startswith("results=")), done)
@@ -182,10 +184,10 @@ class HarnessSweeper(Sweeper):
                 problems.append(str(explain(error, list(row))))
         if problems:
             raise UserError(*dict.fromkeys(problems))
-        return points, results
+        return points, results, tracker
 
-    def _conclude(self, returns: Sequence[JobReturn]) -> Any:
-        """Raise what a launcher could not run, tell user errors, and end with 1 where a run failed."""
+    def _conclude(self, returns: Sequence[JobReturn], log: Callable[[], None]) -> Any:
+        """Raise what a launcher could not run, tell user errors, log the sweep, and end with 1 where a run failed."""
         from harness.errors import UserError
 
         values = [job.return_value for job in returns]
@@ -194,6 +196,7 @@ class HarnessSweeper(Sweeper):
             raise UserError(*dict.fromkeys(problems))
         if any(value["status"] == "interrupted" for value in values):
             raise KeyboardInterrupt
+        log()
         if any(value["status"] != "ok" for value in values):
             sys.exit(1)
         return values

@@ -1,0 +1,53 @@
+"""What rows are measured by, besides scores: where a record has it, its unit, and which way is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reports.figures._data import Data, Row, Value
+from reports.figures._style import memory_unit
+from reports.statistics import Interval
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of a record."""
+
+    path: str
+    """Dotted, in the record."""
+    title: str
+    """With the unit."""
+    lower_is_better: bool
+    size: float = 1.0
+    """What a unit of the axis is, in those of the record."""
+
+    def of(self, row: Row) -> Value | None:
+        """A row's mean over its seeds, in the axis' unit."""
+        value = row.value(self.path)
+        if value is None:
+            return None
+        ends = value.interval
+        scaled = Interval(ends.low / self.size, ends.high / self.size) if ends else None
+        return Value(value.mean / self.size, scaled)
+
+
+def memory(data: Data, phase: str) -> Measure | None:
+    """The peak of a phase (`train`, `evaluate`): CUDA where rows have it, else the resident set above the base."""
+    for field, title in (("cuda_allocated", "in CUDA memory"), ("rss_above_base", "above base")):
+        path = f"memory.{phase}_{field}"
+        values = [value.mean for row in data.rows if (value := row.value(path))]
+        if values:
+            unit, size = memory_unit(values)
+            named = "training" if phase == "train" else "evaluation"
+            return Measure(path, f"{named} peak {title} [{unit}]", True, size)
+    return None
+
+
+def costs(data: Data) -> list[Measure]:
+    """Training memory, trainable parameters, speed."""
+    found = (
+        memory(data, "train"),
+        Measure("parameters.trainable", "trainable parameters", True),
+        Measure("throughput.tokens_per_second", "training speed [tokens/s]", False),
+    )
+    return [measure for measure in found if measure]

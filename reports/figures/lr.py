@@ -1,0 +1,72 @@
+"""The score against the learning rate, where rows differ only in that; the best one, and whether it ends the grid."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from reports.figures._data import Data, NoData, Row, Value, along
+from reports.figures._labels import Label, place, settle
+from reports.figures._style import add_caption, colour, error_bar, fit_axis, marker, new_figure
+from reports.groups import rate_sets, table_rows
+
+LEAST = 2
+"""Rates that make a curve."""
+DASHES = ("-", "--", ":", "-.")
+
+Points = list[tuple[float, Value]]
+"""Learning rate and score, by rate."""
+
+
+def draw(data: Data) -> Figure:
+    """A line for each set of rows that differ only in the rate."""
+    found = [(rows, points) for rows in series(data) if len(points := points_of(data, rows)) >= LEAST]
+    if not found:
+        raise NoData("no rows differ only in the learning rate")
+    figure = new_figure(5.0, f"{data.sweep.name}: {data.main} by learning rate")
+    axes = figure.subplots()
+    labels, edges, dots, bars = [], [], [], []
+    for style, (rows, points) in zip(DASHES * len(found), found, strict=False):
+        ink = colour(rows[0].method)
+        at, score = best(points, data.ascending)
+        axes.plot(
+            [rate for rate, _ in points], [value.mean for _, value in points], color=ink, linestyle=style,
+            marker=marker(rows[0].method), markersize=5, linewidth=1.4, gid="points",
+        )  # fmt: skip
+        for rate, value in points:
+            if value.interval:
+                error_bar(axes, rate, value.mean, (value.interval.low, value.interval.high), ink)
+        axes.plot([at], [score.mean], marker="o", markersize=13, fillstyle="none", color=ink, linestyle="", gid="best")
+        name = rows[0].runs[0].label
+        edge = at in (points[0][0], points[-1][0])
+        edges += [f"{name} {at:g}"] if edge else []
+        labels.append(Label(f"{name}: best {at:g}{' (edge of the grid)' if edge else ''}", at, score.mean, ink))
+        dots += [(rate, value.mean) for rate, value in points]
+        bars += [(rate, y) for rate, value in points for y in along(value)]
+    fit_axis(axes, "x", [rate for _, points in found for rate, _ in points], wide=1)
+    fit_axis(axes, "y", [])
+    axes.margins(0.08, 0.15)
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel(data.main)
+    flagged = f"A better rate may lie beyond the grid: {', '.join(edges)}." if edges else ""
+    add_caption(figure, data.caption(), "Ring: best mean, chosen on the test examples shown.", flagged)
+    settle(figure)
+    place(figure, axes, labels, dots, bars)
+    return figure
+
+
+def series(data: Data) -> list[list[Row]]:
+    """Rows whose keys are equal but for the learning rate and the seed, by rate."""
+    by_id = {row.runs[0].id: row for row in data.rows}
+    return [[by_id[group.id] for group in rows] for rows in rate_sets(table_rows(data.sweep))]
+
+
+def points_of(data: Data, rows: list[Row]) -> Points:
+    """Those that have the score."""
+    return [
+        (rate, data.scores[r.label]) for r in rows if r.label in data.scores and (rate := r.records[0].learning_rate)
+    ]
+
+
+def best(points: Points, ascending: bool) -> tuple[float, Value]:
+    """The point of the best mean; of equal ones that of the lowest rate."""
+    return (max if ascending else min)(points, key=lambda point: point[1].mean)
