@@ -26,6 +26,8 @@ SCHEMA = 1
 """Version of the file's layout; a reader refuses a newer one."""
 EXACT = ("parameters", "ledger")
 """Sections of a record whose numbers do not vary."""
+END = "...\n"
+"""YAML's end of a document: a file without it has been cut."""
 WIDEST = 16
 """Statistics of an example that a file keeps; a score of more (macro F1: three a class) has no paired test."""
 
@@ -243,6 +245,11 @@ def _failed(baseline: Baseline) -> list[tuple[str, Entry]]:
 def dump(baseline: Baseline) -> str:
     """The text of a file: sorted, a line a measure."""
     content = baseline.model_dump(exclude_defaults=True) | {"schema_version": SCHEMA}
+    parts = [("schema_version",), sorted(content.keys() - {"schema_version", "runs"}), ("runs",)]
+    return "".join(_yaml({name: content[name] for name in names}) for names in parts) + END
+
+
+def _yaml(content: dict[str, Any]) -> str:
     return yaml.dump(content, Dumper=_Lines, sort_keys=True, allow_unicode=True, width=math.inf)
 
 
@@ -272,6 +279,8 @@ def parse(text: str, name: str) -> Baseline:
     except yaml.YAMLError as error:
         why = " ".join(str(error).split())
         raise UserError(f"{name}: not a whole baseline ({why}); {remedy}") from None
+    if isinstance(content, dict) and not text.rstrip().endswith(END.strip()):
+        raise UserError(f"{name}: not a whole baseline (its last line, `...`, is missing); {remedy}")
     if not isinstance(content, dict) or not isinstance(version := content.get("schema_version"), int):
         raise UserError(f"{name}: not a baseline (it has no schema_version); {remedy}")
     if version > SCHEMA:

@@ -21,6 +21,8 @@ CUDA_BOUND = 0.005
 """Relative change of memory that CUDA's allocator counts, which is the same from run to run."""
 RSS_TOLERANCE = 0.01
 """Relative change of resident memory that is let pass however sure it is."""
+RESIDENT = "train_rss_above_base"
+"""Training's peak; that of scoring is let be, since most of it is the same in every method."""
 SPEED_TOLERANCE = 0.10
 """The same of throughput: machines differ as much from one day to the next."""
 LOSS_BOUND = 0.02
@@ -177,18 +179,16 @@ def _memory(
             moved = high / low - 1 if low else math.copysign(math.inf, high) if high else 0.0
             verdict = _verdict(moved > CUDA_BOUND, moved < -CUDA_BOUND)
             yield Row("memory", name, measure, verdict, low, high, note=f"within {CUDA_BOUND:.1%}")
-    resident = [name for name in measures if name.endswith("rss_above_base")]
+    resident = {
+        name: (old.memory[RESIDENT], new.memory.get(RESIDENT, []))
+        for name, (old, new) in runs.items()
+        if RESIDENT in old.memory
+    }
     if resident and before.machine.allocator != after.machine.allocator:
         settings = before.machine.allocator or "the system's own"
         remarks.append(f"Resident memory: not compared, since the baseline's allocator settings are {settings}.")
-        return
-    for measure in resident[:1]:  # training's; scoring's is of the same order in every method
-        pairs = {
-            name: (old.memory[measure], new.memory.get(measure, []))
-            for name, (old, new) in runs.items()
-            if measure in old.memory
-        }
-        yield from _noisy("memory", measure, pairs, level, RSS_TOLERANCE, 1, remarks)
+    else:
+        yield from _noisy("memory", RESIDENT, resident, level, RSS_TOLERANCE, 1, remarks)
 
 
 def _noisy(
@@ -206,20 +206,31 @@ def _noisy(
         if name not in usable and (old or new):
             fewest = f"needs {FEWEST} repeats on each side, has {len(old)} and {len(new)}"
             yield Row(kind, name, measure, "not compared", median(old) if old else None, note=fewest)
+    if not usable:
+        return
     found = shifts([old for old, _ in usable.values()], [new for _, new in usable.values()])
-    rises = holm([shift.p(worse) for shift in found])
-    falls = holm([shift.p(-worse) for shift in found])
-    for (name, (old, new)), shift, up, down in zip(usable.items(), found, rises, falls, strict=True):
-        far = abs(shift.ratio) > tolerance
-        verdict = _verdict(far and up < level, far and down < level)
-        p = min(up, down)
-        note = f"median of {len(new)} repeats against {len(old)}, {tolerance:.0%} let pass"
-        yield Row(kind, name, measure, verdict, median(old), median(new), p, note)
-    if found:
-        seen = sorted(max(tolerance, shift.visible(level / len(found))) for shift in found)
-        remarks.append(
-            f"{measure}: the smallest change that this comparison could see is {seen[0]:.1%} to {seen[-1]:.1%}, by run."
-        )
+    if found.suite:
+        level /= 2  # the suite has half of it, the runs the other
+        up, down = found.suite.p(worse), found.suite.p(-worse)
+        verdict = _sure(found.suite.ratio, up, down, level, tolerance)
+        note = "the rounds of repeats, relative to each run's median before"
+        yield Row(kind, f"all {len(usable)} runs", measure, verdict, 1.0, 1 + found.suite.ratio, min(up, down), note)
+    rises, falls = (holm([shift.p(sign) for shift in found.runs]) for sign in (worse, -worse))
+    for (name, (old, new)), shift, up, down in zip(usable.items(), found.runs, rises, falls, strict=True):
+        # A run that only moved less than the others did not move the other way.
+        alone = shift.ratio * (median(new) - median(old)) > 0
+        verdict = _sure(shift.ratio, up, down, level, tolerance) if alone else "same"
+        note = f"{len(new)} repeats against {len(old)}" + (", beside the other runs" if found.suite else "")
+        yield Row(kind, name, measure, verdict, median(old), median(new), min(up, down), note)
+    seen = sorted(max(tolerance, shift.visible(level / len(usable))) for shift in found.runs)
+    whole = f", of all runs together {max(tolerance, found.suite.visible(level)):.1%}" if found.suite else ""
+    remarks.append(f"{measure}: the smallest change to be seen is {seen[0]:.1%} to {seen[-1]:.1%} by run{whole}.")
+
+
+def _sure(ratio: float, p_worse: float, p_better: float, level: float, tolerance: float) -> Verdict:
+    """The verdict on a shift of a noisy measure."""
+    far = abs(ratio) > tolerance
+    return _verdict(far and p_worse < level, far and p_better < level)
 
 
 def main_score(entry: Entry) -> str | None:

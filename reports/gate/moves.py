@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from statistics import median
+from statistics import fmean, median
 
 import numpy as np
 from scipy.stats import binomtest
@@ -24,6 +24,12 @@ MEDIAN_ERROR = 1.2533
 """Times the standard deviation over √n: the standard error of a median, √(π/2), at large n; at small n it is less."""
 FEWEST = 3
 """Repeats on each side that a noisy measure needs."""
+SUITE = 4
+"""Runs from which on they are judged together too."""
+NOISIER = 3.0
+"""Times the noise of all runs, above which a run is judged by its own."""
+EFFICIENCY = 0.37
+"""Of the median absolute deviation beside the standard deviation, under normal noise."""
 MORE_SHUFFLES = 200_000
 """Of approximate randomization, where none of the first did as much."""
 TIE = 1e-6
@@ -54,26 +60,64 @@ class Shift:
 
 
 def spread(repeats: Sequence[Sequence[float]]) -> float:
-    """Standard deviation of the logarithm of a measure over repeats: NORMAL_SCALE times the median distance of two
+    """Standard deviation of a measure over repeats: NORMAL_SCALE times the median distance of two
     repeats of one side, over all sides. As the median absolute deviation it is not moved by a few outliers; unlike it,
     it is not too small for three repeats."""
-    apart = [abs(math.log(a / b)) for values in repeats for a, b in combinations(values, 2)]
+    apart = [abs(a - b) for values in repeats for a, b in combinations(values, 2)]
     return NORMAL_SCALE * median(apart) if apart else 0.0
 
 
-def shifts(before: Sequence[Sequence[float]], after: Sequence[Sequence[float]]) -> list[Shift]:
+@dataclass(frozen=True)
+class Shifts:
+    """Of a measure in several runs, whose repeats are taken in rounds."""
+
+    suite: Shift | None
+    """What the runs have in common; None for fewer than SUITE runs."""
+    runs: tuple[Shift, ...]
+    """Of each run, beside what they have in common."""
+
+
+def shifts(before: Sequence[Sequence[float]], after: Sequence[Sequence[float]]) -> Shifts:
     """The shift of each run from its repeats before to those after, all positive, FEWEST or more on each side.
 
-    The noise is that of all runs together, or the run's own where that is larger; the degrees of freedom are the run's
-    own, since the noise of one repeat may be common to the runs.
+    What a round of repeats has in common (a machine that is slower for a while) is no noise of the single run: it is
+    taken out of them, and the rounds are the sample by which the suite is judged.
     """
-    common = spread([*before, *after])
-    found = []
-    for old, new in zip(before, after, strict=True):
-        noise = max(common, spread([old, new]))
-        error = MEDIAN_ERROR * noise * math.sqrt(1 / len(old) + 1 / len(new))
-        found.append(Shift(median(new) / median(old) - 1, error, len(old) + len(new) - 2))
-    return found
+    old, new = ([[math.log(value) for value in values] for values in side] for side in (before, after))
+    if len(old) < SUITE:
+        return Shifts(None, tuple(_shift(a, b, 0.0, 0) for a, b in zip(old, new, strict=True)))
+    centres = [median(values) for values in old]
+    rounds = [_rounds(side, centres) for side in (old, new)]
+    old, new = (
+        [[value - common[r] for r, value in enumerate(values)] for values in side]
+        for side, common in zip((old, new), rounds, strict=True)
+    )
+    common = spread([*old, *new])
+    degrees = math.floor(EFFICIENCY * sum(len(values) - 1 for values in [*old, *new]))
+    return Shifts(_shift(*rounds, 0.0, 0), tuple(_shift(a, b, common, degrees) for a, b in zip(old, new, strict=True)))
+
+
+def _rounds(side: Sequence[Sequence[float]], centres: Sequence[float]) -> list[float]:
+    """By round: the median over the runs of how far they are from their centres."""
+    return [
+        median(values[r] - centre for values, centre in zip(side, centres, strict=True) if r < len(values))
+        for r in range(max(map(len, side)))
+    ]
+
+
+def _deviation(old: Sequence[float], new: Sequence[float]) -> float:
+    """Pooled standard deviation: a robust one of so few would often be far too small."""
+    squares = sum((value - fmean(side)) ** 2 for side in (old, new) for value in side)
+    return math.sqrt(squares / (len(old) + len(new) - 2))
+
+
+def _shift(old: Sequence[float], new: Sequence[float], common: float, degrees: int) -> Shift:
+    """Of logarithms; by the noise that the runs have in common, unless this one's is clearly larger."""
+    own = _deviation(old, new)
+    if own > NOISIER * common:
+        degrees = len(old) + len(new) - 2
+    error = MEDIAN_ERROR * max(own, common) * math.sqrt(1 / len(old) + 1 / len(new))
+    return Shift(math.expm1(median(new) - median(old)), error, max(degrees, len(old) + len(new) - 2))
 
 
 @dataclass(frozen=True)
