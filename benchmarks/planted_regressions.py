@@ -105,7 +105,7 @@ def main() -> None:
     size = round(0.02 * median(median(entry.memory[RESIDENT]) for entry in first.runs.values()))
     slower = of(made.measured("step-planted", LIGHT, EACH, "clock,step"), range(EACH))
     more = of(made.measured("memory-planted", LIGHT, EACH, "clock,memory", size), range(EACH))
-    unchanged = made.measured("unchanged", LIGHT, EACH * options.times, "clock")
+    unchanged = made.measured(f"unchanged-{options.times}", LIGHT, EACH * options.times, "clock")
     again = [compare(first, of(unchanged, range(EACH * n, EACH * (n + 1)))) for n in range(options.times)]
     found = {
         "memory": (compare(first, more), first, more),

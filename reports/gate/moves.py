@@ -87,14 +87,17 @@ def shifts(before: Sequence[Sequence[float]], after: Sequence[Sequence[float]]) 
     if len(old) < SUITE:
         return Shifts(None, tuple(_shift(a, b, 0.0, 0) for a, b in zip(old, new, strict=True)))
     centres = [median(values) for values in old]
-    rounds = [_rounds(side, centres) for side in (old, new)]
+    rounds = _rounds(old, centres), _rounds(new, centres)
     old, new = (
         [[value - common[r] for r, value in enumerate(values)] for values in side]
         for side, common in zip((old, new), rounds, strict=True)
     )
     common = spread([*old, *new])
     degrees = math.floor(EFFICIENCY * sum(len(values) - 1 for values in [*old, *new]))
-    return Shifts(_shift(*rounds, 0.0, 0), tuple(_shift(a, b, common, degrees) for a, b in zip(old, new, strict=True)))
+    return Shifts(
+        _shift(rounds[0], rounds[1], 0.0, 0),
+        tuple(_shift(a, b, common, degrees) for a, b in zip(old, new, strict=True)),
+    )
 
 
 def _rounds(side: Sequence[Sequence[float]], centres: Sequence[float]) -> list[float]:
