@@ -1,0 +1,98 @@
+"""Regressions planted in the harness while it runs: with this folder on PYTHONPATH, `HARNESS_PLANT` names the changes.
+
+clock    steps are timed by the CPU time of the process, not by the clock on the wall
+step     each step works for a quarter longer
+memory   training holds `HARNESS_PLANT_BYTES` more
+quality  decoding leaves out the last word of each answer
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import os
+import sys
+import time
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+PLANTED = os.environ.get("HARNESS_PLANT", "").split(",")
+SHARE = 0.25
+"""By which a step gets longer."""
+
+
+def plant_in_train(module: Any) -> None:
+    """Change harness.train."""
+    trainer = module.Trainer
+    if "clock" in PLANTED:
+        trainer._now = lambda _: time.process_time()
+    if "memory" in PLANTED:
+        run = trainer.run
+
+        def holding(self: Any, *arguments: Any) -> Any:
+            held = module.torch.ones(int(os.environ["HARNESS_PLANT_BYTES"]) // 4)
+            state = run(self, *arguments)
+            del held
+            return state
+
+        trainer.run = holding
+    if "step" in PLANTED:
+        step, began = trainer._step, [0.0]
+
+        def slow(self: Any, group: Any) -> Any:
+            began[0] = time.process_time()
+            end, self.optimizer.zero_grad = self.optimizer.zero_grad, working(self.optimizer.zero_grad)
+            try:
+                return step(self, group)
+            finally:
+                self.optimizer.zero_grad = end
+
+        def working(zero_grad: Any) -> Any:
+            def work(**arguments: Any) -> None:
+                zero_grad(**arguments)
+                until = time.process_time() + SHARE * (time.process_time() - began[0])
+                while time.process_time() < until:
+                    pass
+
+            return work
+
+        trainer._step = slow
+
+
+def plant_in_task(module: Any) -> None:
+    """Change harness.task."""
+    if "quality" in PLANTED:
+        generate = module.generate
+
+        def short(*arguments: Any) -> list[str]:
+            return [text.rpartition(" ")[0] for text in generate(*arguments)]
+
+        module.generate = short
+
+
+PLANTS = {"harness.train": plant_in_train, "harness.task": plant_in_task}
+
+
+class Planter(importlib.abc.MetaPathFinder):
+    """Finds the modules of PLANTS as Python would, and changes them once they are there."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name not in PLANTS:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec and spec.loader:
+            execute = spec.loader.exec_module
+
+            def changed(module: ModuleType) -> None:
+                execute(module)
+                PLANTS[name](module)
+
+            spec.loader.exec_module = changed  # type: ignore[method-assign]
+        return spec
+
+
+if PLANTED != [""]:
+    sys.meta_path.insert(0, Planter())

@@ -1,0 +1,44 @@
+"""Each measure over versions with its change points, from a baseline's git history, baseline files, or records."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from harness.errors import UserError
+from reports.gate.command import DEFAULT, guarded
+from reports.gate.history import figure, of_files, of_git, of_records, series, table
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="python -m reports history", description=__doc__)
+    help_source = "a baseline file in git, a folder of baseline files, or a results folder; default: %(default)s"
+    made.add_argument("source", nargs="?", type=Path, default=DEFAULT, metavar="SOURCE", help=help_source)
+    made.add_argument("--sweep", metavar="NAME", help="of a results folder")
+    made.add_argument("--svg", type=Path, metavar="FILE", help="draw what moved there too")
+    return made
+
+
+def main(arguments: list[str]) -> int:
+    """Print the table, and draw the figure if one is asked for."""
+    options = parser().parse_args(arguments)
+    return guarded(lambda: _history(options))
+
+
+def _history(options: argparse.Namespace) -> int:
+    source: Path = options.source
+    if (source / "runs").is_dir():
+        if not options.sweep:
+            raise UserError(f"{source}: holds records; name their sweep with --sweep")
+        versions = of_records(source, options.sweep)
+    else:
+        versions = of_files(source) if source.is_dir() else of_git(source)
+    found = series(versions)
+    print(table(versions, found), end="", flush=True)
+    if options.svg:
+        try:
+            figure(versions, found, options.svg)
+        except OSError as error:
+            raise UserError(f"--svg {options.svg}: cannot be written ({error.strerror})") from None
+    return 0

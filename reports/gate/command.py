@@ -1,0 +1,61 @@
+"""What the commands of the gate share: arguments, errors, output and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.errors import UserError
+from reports.__main__ import write as write_text
+from reports.gate.baseline import Baseline
+from reports.gate.compare import ALPHA, KINDS, Comparison
+from reports.gate.show import junit, text
+
+DEFAULT = Path("benchmarks/baseline.yaml")
+QUIET, REGRESSED, MISUSE = 0, 1, 2
+
+
+def add_baseline(parser: argparse.ArgumentParser) -> None:
+    """The argument that names the file."""
+    parser.add_argument("--baseline", type=Path, default=DEFAULT, metavar="FILE", help="default: %(default)s")
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Arguments of a comparison."""
+    parser.add_argument("--measures", nargs="+", choices=KINDS, default=KINDS, help="default: all")
+    parser.add_argument(
+        "--alpha",
+        type=float,
+        default=ALPHA,
+        help="share of comparisons of unchanged code that may report a regression; default: %(default)s",
+    )
+    parser.add_argument("--format", choices=("text", "markdown"), default="text", help="markdown: for a pull request")
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML there too")
+
+
+def tell(comparison: Comparison, before: Baseline, after: Baseline, options: argparse.Namespace) -> int:
+    """Print the comparison and give the exit code. Raises UserError where the XML cannot be written."""
+    print(text(comparison, before, after, options.format == "markdown"), end="", flush=True)
+    if options.junit:
+        write_text(options.junit, junit(comparison, before.sweep))
+    return REGRESSED if comparison.of("regression") else QUIET
+
+
+def guarded(act: Callable[[], int]) -> int:
+    """What it returns, or 2 with the problems on stderr, one line each."""
+    try:
+        return act()
+    except UserError as error:
+        print("\n".join(error.problems), file=sys.stderr)
+        return MISUSE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def check_alpha(alpha: float) -> None:
+    """Raise UserError where it is no share."""
+    if not 0 < alpha < 1:
+        raise UserError(f"--alpha {alpha}: must lie between 0 and 1")

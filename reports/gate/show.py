@@ -1,0 +1,107 @@
+"""A comparison as text for a terminal, Markdown for a pull request, JUnit XML for a CI server."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Sequence
+
+from reports.gate.baseline import Baseline
+from reports.gate.compare import FAMILIES, Comparison, Row
+
+MISSING = "—"
+
+
+def conclusion(comparison: Comparison) -> str:
+    """One line: how many tests said what."""
+    counts = Counter(row.verdict for row in comparison.rows)
+    said = ", ".join(
+        f"{counts[verdict]} {verdict}{'s' if verdict in ('regression', 'improvement') and counts[verdict] != 1 else ''}"
+        for verdict in ("regression", "improvement", "same", "not compared")
+        if counts[verdict] or verdict == "regression"
+    )
+    return f"{len(comparison.rows)} tests: {said}."
+
+
+def text(comparison: Comparison, before: Baseline, after: Baseline, markdown: bool) -> str:
+    """What moved, by how much, how sure, with which libraries; then what was not compared."""
+    moved = comparison.of("regression") + comparison.of("improvement")
+    title = f"{before.sweep}: {conclusion(comparison)}"
+    lines = [f"### {title}" if markdown else title, ""]
+    if moved:
+        head = ("", "run", "measure", "before", "now", "change", "p", "test")
+        lines += [*_table([head, *(_cells(row) for row in moved)], markdown), ""]
+    changed = [f"{name} {old} → {new}" for name, old, new in comparison.versions]
+    lines.append("Libraries that changed: " + (", ".join(changed) or "none") + ".")
+    lines.append(
+        f"Baseline of {before.measured} ({before.machine.device}, threads: {before.machine.threads}), measured "
+        f"{after.measured}. Unchanged code reports a regression in at most {comparison.alpha:.1%} of comparisons "
+        f"(Holm in each of {FAMILIES} families of tests)."
+    )
+    skipped = Counter((row.kind, row.measure, row.note) for row in comparison.of("not compared"))
+    remarks = list(comparison.remarks)
+    remarks += [f"{measure} of {n} runs: not compared ({note})." for (_, measure, note), n in skipped.items()]
+    remarks += [
+        f"{row.run}, {row.measure}: {change(row)}, {row.note}." for row in comparison.of("same") if "second" in row.note
+    ]
+    lines += [f"- {remark}" for remark in remarks]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        *(row.verdict, row.run, f"{row.kind}: {row.measure}", number(row.before), number(row.after), change(row)),
+        *("" if row.p is None else f"{row.p:.1g}", row.note),
+    )
+
+
+def number(value: float | None) -> str:
+    """Whole, or to five significant digits."""
+    if value is None:
+        return MISSING
+    return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 1e5 else f"{value:,.5g}"
+
+
+def change(row: Row) -> str:
+    """How far a measure went: scores in their unit, others in percent."""
+    if row.before is None or row.after is None:
+        return MISSING
+    if row.kind == "quality" or not row.before:
+        return f"{row.after - row.before:+.4g}"
+    return f"{100 * (row.after / row.before - 1):+.2f} %"
+
+
+def _table(rows: Sequence[tuple[str, ...]], markdown: bool) -> list[str]:
+    if markdown:
+        lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+        return [lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]]
+    return columns(rows)
+
+
+def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows of cells as lines, each column as wide as its widest cell."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def junit(comparison: Comparison, name: str) -> str:
+    """A test case for each test; a regression is a failure, what was not compared is skipped."""
+    suite = ET.Element(
+        "testsuite",
+        name=f"regressions of {name}",
+        tests=str(len(comparison.rows)),
+        failures=str(len(comparison.of("regression"))),
+        errors="0",
+        skipped=str(len(comparison.of("not compared"))),
+    )
+    for row in comparison.rows:
+        case = ET.SubElement(suite, "testcase", classname=f"{name}.{row.run}", name=f"{row.kind}: {row.measure}")
+        said = f"{number(row.before)} → {number(row.after)} ({change(row)}); {row.note}"
+        if row.verdict == "regression":
+            ET.SubElement(case, "failure", message=said, type=row.kind)
+        elif row.verdict == "not compared":
+            ET.SubElement(case, "skipped", message=row.note)
+        elif row.verdict == "improvement":
+            ET.SubElement(case, "system-out").text = f"improvement: {said}"
+    ET.indent(suite, " ")
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(suite, encoding="unicode") + "\n"
