@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from harness.results import Record
-from reports.read import Run, Sweep, UnusablePredictions, bleu_statistics, finite
-from reports.statistics import Interval, bleu_of_sums, percentile_interval, resampled_bleu
+from reports.groups import flatten, without
+from reports.paired import Sampled, distance, sample
+from reports.read import Run, Sweep, UnusablePredictions, finite
+from reports.statistics import Interval
 
 BASE = "the base"
 BEST = "best"
@@ -37,8 +35,6 @@ SAME_BASE = (
     *TRAINING,
 )
 """What a row may differ in from the untouched base that it is compared with."""
-ROUNDING = 0.01
-"""BLEU by which a record may differ from its own predictions before they are taken for another run's."""
 
 
 @dataclass(frozen=True)
@@ -66,27 +62,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Scored:
-    """A finished run, the BLEU of its predictions, and its resamples."""
+    """A finished run, and its BLEU under resampling."""
 
     run: Run
     record: Record
-    indices: tuple[int, ...]
-    statistics: NDArray[np.int64]
-    bleu: float
-    resamples: NDArray[np.float64]
-
-
-def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one level with dotted names."""
-    flat: dict[str, Any] = {}
-    for name, inner in value.items():
-        flat |= flatten(inner, f"{prefix}{name}.") if isinstance(inner, Mapping) else {f"{prefix}{name}": inner}
-    return flat
-
-
-def without(flat: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """The fields that are neither one of `names` nor below one."""
-    return {key: value for key, value in flat.items() if not any(f"{key}.".startswith(f"{name}.") for name in names)}
+    sampled: Sampled
 
 
 def is_zero_shot(record: Record) -> bool:
@@ -133,7 +113,7 @@ def compare(sweep: Sweep) -> Comparison:
     zero_shot = [(run, record) for run, record in sweep.done if is_zero_shot(record)]
     verdicts |= {run.id: Verdict(BASE) for run, _ in zero_shot}
     candidates = [row for row in scored if verdicts[row.run.id].word not in (BASE, STILL, WORSE)]
-    if len(groups := {row.indices: row.run.label for row in scored}) > 1:
+    if len(groups := {row.sampled.indices: row.run.label for row in scored}) > 1:
         differing["indices of the test examples"] = {f"set {n}": [label] for n, label in enumerate(groups.values(), 1)}
     # One row beside the base is not the best of anything.
     if not differing and sum(not is_zero_shot(row.record) for row in scored) > 1:
@@ -144,33 +124,16 @@ def compare(sweep: Sweep) -> Comparison:
 
 def _score(sweep: Sweep) -> tuple[list[_Scored], dict[str, Verdict]]:
     """The rows whose predictions can be used, and for the others a verdict that says why not."""
-    readable: list[tuple[Run, Record, tuple[int, ...], NDArray[np.int64]]] = []
+    scored: list[_Scored] = []
     verdicts: dict[str, Verdict] = {}
     for run, record in sweep.done:
         try:
             if "bleu" not in record.quality:
                 raise UnusablePredictions("only BLEU has intervals, and the record has none")
-            indices, statistics = bleu_statistics(run)
-            _check(record, bleu_of_sums(statistics.sum(axis=0)))
-            readable.append((run, record, indices, statistics))
+            scored.append(_Scored(run, record, sample([run], "bleu")))
         except UnusablePredictions as problem:
             verdicts[run.id] = Verdict(change=_recorded_change(record), unknown=str(problem))
-    scored = []
-    for shared in dict.fromkeys(indices for _, _, indices, _ in readable):
-        group = [entry for entry in readable if entry[2] == shared]
-        resamples = resampled_bleu(np.stack([statistics for *_, statistics in group]))
-        for (run, record, indices, statistics), drawn in zip(group, resamples, strict=True):
-            scored.append(_Scored(run, record, indices, statistics, bleu_of_sums(statistics.sum(axis=0)), drawn))
     return scored, verdicts
-
-
-def _check(record: Record, bleu: float) -> None:
-    """Raise UnusablePredictions where the predictions do not give the recorded BLEU."""
-    recorded = finite(record.quality.get("bleu"))
-    if recorded is None:
-        raise UnusablePredictions("the record has no BLEU")
-    if abs(recorded - bleu) > ROUNDING:
-        raise UnusablePredictions(f"predictions.jsonl gives BLEU {bleu:.2f}, the record says {recorded:.2f}")
 
 
 def _recorded_change(record: Record) -> float | None:
@@ -182,22 +145,26 @@ def _recorded_change(record: Record) -> float | None:
 def _against_base(row: _Scored, bases: list[_Scored]) -> Verdict:
     """The change from the zero-shot row that has the same base, data and decoding."""
     conditions = without(flatten(row.record.key), SAME_BASE)
-    same = [b for b in bases if without(flatten(b.record.key), SAME_BASE) == conditions and b.indices == row.indices]
+    same = [
+        b
+        for b in bases
+        if without(flatten(b.record.key), SAME_BASE) == conditions and b.sampled.indices == row.sampled.indices
+    ]
     if not same:
-        alike = " with the same base, data, decoding and environment" if bases else ""
-        return Verdict(change=_recorded_change(row.record), unknown=f"the sweep has no finished zero-shot row{alike}")
-    interval = percentile_interval(row.resamples - same[0].resamples)
+        like = " with the same base, data, decoding and environment" if bases else ""
+        return Verdict(change=_recorded_change(row.record), unknown=f"the sweep has no finished zero-shot row{like}")
+    interval = distance(row.sampled, same[0].sampled)
     word = STILL if interval.contains_zero else WORSE if interval.high < 0 else ""
-    return Verdict(word, row.bleu - same[0].bleu, interval)
+    return Verdict(word, row.sampled.value - same[0].sampled.value, interval)
 
 
 def _best(candidates: list[_Scored]) -> dict[str, str]:
     """The best row and those whose paired interval to it contains 0. The candidates share their test examples."""
     if not candidates:
         return {}
-    best = max(candidates, key=lambda row: row.bleu)
+    best = max(candidates, key=lambda row: row.sampled.value)
     words = {best.run.id: BEST}
     for row in candidates:
-        if row is not best and percentile_interval(best.resamples - row.resamples).contains_zero:
+        if row is not best and distance(best.sampled, row.sampled).contains_zero:
             words[row.run.id] = TIED
     return words

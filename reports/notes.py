@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from harness.metrics._bootstrap import RESAMPLES
 from harness.results import Record
 from reports.compare import BASE, BEST, STILL, TIED, WORSE, Comparison
 from reports.frame import why_missing
 from reports.protocol import either, seeds, sweep_done
 from reports.read import Sweep
-from reports.statistics import RESAMPLES
 
 DAGGER = "\N{DAGGER}"
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from harness.results import Record
 from reports.columns import TITLES, signed
-from reports.compare import flatten, is_trained, show
+from reports.compare import is_trained, show
+from reports.groups import flatten
 from reports.read import Run, Sweep, finite
 
 UNKNOWN = "not recorded"

@@ -6,7 +6,8 @@ import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,6 @@ from harness.results import Record, UnreadableRecord, read_record, read_sweep, r
 
 NOT_RUN = "not run"
 UNREADABLE = "unreadable record"
-
-BLEU_FIELD = "bleu"
-"""Field of a line of predictions.jsonl that holds the example's BLEU statistics."""
-BLEU_WIDTH = 10
-"""Hypothesis length, reference length, matches of 1- to 4-grams, totals of 1- to 4-grams."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +101,16 @@ def load_sweep(results: Path, name: str) -> Sweep:
         raise UserError(problem) from None
 
 
+def all_runs(results: Path) -> list[Run]:
+    """Every run folder of a results folder, by name, in a sweep or not; the label is the record's. Raises UserError
+    where there is none."""
+    names = sorted(path.name for path in (results / "runs").glob("*") if path.is_dir())
+    if not names:
+        raise UserError(f"{results}: no runs there; run one (python -m harness) or name another --results")
+    runs = [load_run(results, {"id": name, "label": name, "overrides": ""}) for name in names]
+    return [replace(run, label=run.record.label) if run.record else run for run in runs]
+
+
 def load_run(results: Path, listed: dict[str, Any]) -> Run:
     """One run as a sweep lists it (`id`, `label`, `overrides`), with its record."""
     folder = run_folder(results, str(listed["id"]))
@@ -125,37 +131,67 @@ def finite(value: float | None) -> float | None:
 
 
 @contextmanager
-def _lines(run: Run) -> Iterator[list[dict[str, Any]]]:
-    """The lines of a run's predictions; what is wrong with them, here or in the block, is raised as
-    UnusablePredictions."""
+def _reading() -> Iterator[None]:
+    """What is wrong with predictions, in the block, is raised as UnusablePredictions."""
     try:
-        text = (run.folder / "predictions.jsonl").read_text(encoding="utf-8")
-        yield [json.loads(line) for line in text.splitlines() if line.strip()]
+        yield
     except FileNotFoundError:
         raise UnusablePredictions("there is no predictions.jsonl beside the record") from None
     except KeyError as error:
         raise UnusablePredictions(f"predictions.jsonl has a line without {error}") from None
+    except UnusablePredictions:
+        raise
     except (OSError, ValueError, TypeError) as error:
         raise UnusablePredictions(f"predictions.jsonl is not readable ({' '.join(str(error).split())})") from None
 
 
-def bleu_statistics(run: Run) -> tuple[tuple[int, ...], NDArray[np.int64]]:
-    """Indices of a run's test examples, ascending, and their BLEU statistics, shape (examples, 10).
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of predictions."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
-    Raises UnusablePredictions.
-    """
-    with _lines(run) as lines:
-        found = {int(line["index"]): line[BLEU_FIELD] for line in lines}
-        indices = tuple(sorted(found))
-        table = np.array([found[index] for index in indices])
-    if len(indices) != len(lines):
-        raise UnusablePredictions("predictions.jsonl has an example twice")
-    if not lines or table.shape != (len(lines), BLEU_WIDTH) or table.dtype.kind not in "iu" or table.min() < 0:
-        raise UnusablePredictions(f"predictions.jsonl does not hold {BLEU_WIDTH} counts for each example")
-    return indices, table.astype(np.int64)
+
+def example_parts(run: Run) -> tuple[tuple[int, ...], dict[str, NDArray[np.float64]]]:
+    """Indices of a run's test examples, ascending, and by score what each example has of it: [examples, statistics], or
+    [examples, 1] of the examples' own scores. Scores that some example lacks are left out. Raises
+    UnusablePredictions."""
+    path = run.folder / "predictions.jsonl"
+    with _reading():
+        stat = path.stat()
+    return _example_parts(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=256)
+def _example_parts(path: Path, changed: int, size: int) -> tuple[tuple[int, ...], dict[str, NDArray[np.float64]]]:
+    """`changed`, `size`: of the file, so that another one in its place is read anew."""
+    with _reading():
+        lines = sorted(_lines(path), key=lambda line: int(line["index"]))
+        indices = tuple(int(line["index"]) for line in lines)
+        if len(set(indices)) != len(indices):
+            raise UnusablePredictions("predictions.jsonl has an example twice")
+        if not lines:
+            raise UnusablePredictions("predictions.jsonl is empty")
+        parts = {}
+        for name in lines[0]:
+            values = [line.get(name) for line in lines]
+            if name != "index" and (table := _table(values)) is not None:
+                parts[name] = table
+        return indices, parts
+
+
+def _table(values: list[Any]) -> NDArray[np.float64] | None:
+    """Numbers, or lists of equally many, one an example, as [examples, …]; None where they are anything else."""
+    if not all(isinstance(value, (int, float, list)) for value in values):
+        return None
+    try:
+        table = np.array(values, dtype=np.float64)
+    except (ValueError, TypeError):
+        return None
+    table = table[:, None] if table.ndim == 1 else table
+    return table if table.ndim == 2 and table.shape[1] and np.isfinite(table).all() else None
 
 
 def predictions(run: Run) -> dict[int, str]:
     """By index, ascending, what a run said of each test example. Raises UnusablePredictions."""
-    with _lines(run) as lines:
+    with _reading():
+        lines = _lines(run.folder / "predictions.jsonl")
         return dict(sorted((int(line["index"]), str(line["prediction"])) for line in lines))

@@ -12,7 +12,7 @@ import pandas as pd
 from harness.errors import UserError
 from harness.metrics.bleu import corpus_bleu
 from reports.columns import TITLES, Kind, written
-from reports.compare import flatten, without
+from reports.groups import flatten, without
 from reports.read import Run, Sweep, UnusablePredictions, finite, predictions
 from reports.tables import MISSING, Cell, Heading, Table
 

@@ -10,8 +10,9 @@ import pandas as pd
 
 from harness.errors import UserError
 from reports import columns as c
-from reports.compare import STILL, Comparison, flatten, without
+from reports.compare import STILL, Comparison
 from reports.frame import quality_columns, tidy, why_missing
+from reports.groups import flatten, without
 from reports.notes import DAGGER, Notes, absences, at_step, explanations
 from reports.protocol import protocol, reference_lines
 from reports.read import Run, Sweep

@@ -35,7 +35,6 @@ from reports.compare import BASE, BEST, STILL, TIED, WORSE, compare
 from reports.frame import tidy
 from reports.read import load_sweep
 from reports.render import latex, markdown
-from reports.statistics import bleu_of_sums, percentile_interval, resampled_bleu, resampled_sums
 from reports.tables import rank_groups
 
 WORDS = [*"abcdefghijklmnopqrst"]
@@ -158,58 +157,6 @@ def words(results: Path) -> dict[str, str]:
     return {run: verdict.word for run, verdict in compare(load_sweep(results, "s")).verdicts.items()}
 
 
-# Statistics
-
-
-def test_bleu_of_summed_statistics_is_the_corpus_bleu_of_sacrebleu() -> None:
-    for share in (0.0, 0.3, 0.8, 1.0):
-        texts = spoiled(share, seed=3)
-        assert bleu_of_sums(np.array(statistics(texts)).sum(axis=0)) == pytest.approx(corpus_bleu(texts), abs=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("hypothesis", "reference"),
-    [
-        ("", "a house near"),
-        ("the", "a house"),
-        ("a", "a"),
-        ("a b c d", "a b x d"),
-        ("a house a house", "a house near it"),
-    ],
-)
-def test_bleu_of_degenerate_texts_is_that_of_sacrebleu(hypothesis: str, reference: str) -> None:
-    one = BLEU(effective_order=True).sentence_score(hypothesis, [reference])
-    expected = sacrebleu.corpus_bleu([hypothesis], [[reference]]).score
-    assert bleu_of_sums([one.sys_len, one.ref_len, *one.counts, *one.totals]) == pytest.approx(expected, abs=1e-9)
-
-
-def test_interval_of_a_mean_is_close_to_the_normal_approximation() -> None:
-    values = np.random.default_rng(4).normal(3.0, 2.0, size=400)
-    sums = resampled_sums(values[None, :, None], resamples=4000)
-    interval = percentile_interval(sums[0, :, 0] / len(values))
-    half = 1.96 * values.std() / math.sqrt(len(values))
-    assert interval.low == pytest.approx(values.mean() - half, abs=0.1 * half)
-    assert interval.high == pytest.approx(values.mean() + half, abs=0.1 * half)
-
-
-def test_the_same_examples_are_drawn_for_every_system_in_chunks_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = np.arange(30.0)
-    pair = np.stack([first, first + 5.0])[:, :, None]
-    sums = resampled_sums(pair, resamples=50)
-    np.testing.assert_allclose(sums[1] - sums[0], 150.0)
-    monkeypatch.setattr("reports.statistics.CHUNK", 70)
-    assert resampled_sums(pair, resamples=50).shape == (2, 50, 1)
-    np.testing.assert_allclose(np.diff(resampled_sums(pair, resamples=50), axis=0), 150.0)
-
-
-def test_resampled_bleu_repeats_and_surrounds_the_score() -> None:
-    stacked = np.array([statistics(spoiled(0.4, seed=5))])
-    drawn = resampled_bleu(stacked)
-    np.testing.assert_array_equal(drawn, resampled_bleu(stacked))
-    interval = percentile_interval(drawn[0])
-    assert interval.low < corpus_bleu(spoiled(0.4, seed=5)) < interval.high
-
-
 # Verdicts
 
 
@@ -315,10 +262,12 @@ def test_without_a_zero_shot_row_the_change_has_no_interval(tmp_path: Path) -> N
     [
         (None, "there is no predictions.jsonl"),
         ("{", "not readable"),
-        ('{"index": 0}\n', "without 'bleu'"),
-        ('{"index": 0, "bleu": [1, 2]}\n', "10 counts"),
-        ("", "10 counts"),
-        ('{"index": 0, "bleu": [9, 9, 9, 8, 7, 6, 9, 8, 7, 6]}\n', "gives BLEU 100.00, the record says"),
+        ('{"bleu": [1]}\n', "without 'index'"),
+        ('{"index": 0}\n', "no bleu of each example"),
+        ('{"index": 0, "bleu": [1, 2]}\n', "does not hold the statistics of bleu"),
+        ('{"index": 0, "bleu": [1]}\n{"index": 1, "bleu": [1, 2]}\n', "no bleu of each example"),
+        ("", "is empty"),
+        ('{"index": 0, "bleu": [9, 9, 9, 8, 7, 6, 9, 8, 7, 6]}\n', "gives bleu 100.00, the record says"),
         ('{"index": 0, "bleu": []}\n{"index": 0, "bleu": []}\n', "an example twice"),
     ],
 )

@@ -14,10 +14,10 @@ from harness import data
 from harness.config import compose_settings
 from harness.errors import UserError
 from harness.evaluate import read_lines
+from harness.metrics.bleu import of_sums as bleu_of_sums
 from harness.results import Paraphrase, Record, Typos, run_folder
 from harness.robustness import BESIDE, mistyped, typos
 from reports.__main__ import report
-from reports.statistics import bleu_of_sums
 
 PARAPHRASES = "['Restaurant: {{ source }}\nDescription:','Say it in a sentence: {{ source }}']"
 TEXT = "name[The Golden Curry], food[Japanese], customer rating[5 out of 5], area[city centre]"

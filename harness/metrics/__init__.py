@@ -11,7 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from harness.errors import UserError, nearest
+
+OfSums = Callable[[ArrayLike], NDArray[np.float64]]
+"""Scores, shape [...], of statistics summed over examples, shape [..., statistics]."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Score:
     """The same score of each example alone, where that is defined; in the unit of `value`."""
     statistics: tuple[tuple[float, ...], ...] | None = None
     """For each example the counts whose sums over examples make `value`, where it is made of sums."""
-    of_sums: Callable[[Sequence[float]], float] | None = None
+    of_sums: OfSums | None = None
     """`value` from summed `statistics`."""
     reason: str | None = None
     """Why `value` is None."""
@@ -37,6 +43,23 @@ class Score:
 def families() -> list[str]:
     """The families of scores, by name."""
     return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+
+
+def of_sums(score: str) -> OfSums | None:
+    """How the score of this name is made of its summed statistics; None where it is not made of sums.
+
+    A family says so of its scores in `OF_SUMS`; nothing is scored, and Java is not needed.
+    """
+    for family in families():
+        found: dict[str, OfSums] = getattr(importlib.import_module(f"harness.metrics.{family}"), "OF_SUMS", {})
+        if score in found:
+            return found[score]
+    return None
+
+
+def ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`above / below`, 0 where `below` is 0."""
+    return np.divide(above, below, out=np.zeros(np.broadcast_shapes(above.shape, below.shape)), where=below != 0)
 
 
 def compute(

@@ -1,13 +1,16 @@
-"""How far a score would move with other examples of the same kind: percentile intervals of a bootstrap."""
+"""How far a score would move with other examples of the same kind: a bootstrap over examples."""
 
 from __future__ import annotations
 
-import numpy as np
+from functools import lru_cache
 
-from harness.metrics import Score
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harness.metrics import OfSums, Score
 
 RESAMPLES, SEED = 1000, 12345
-"""As in the tables of `reports`."""
+"""The seed is fixed, so that a report of the same records is the same text."""
 MEAN_TOLERANCE = 1e-6
 """A score is the mean of its examples' where the two differ by less, relative to the larger."""
 
@@ -20,18 +23,30 @@ def interval(score: Score) -> tuple[float, float] | None:
     if score.value is None:
         return None
     if score.statistics is not None and score.of_sums is not None:
-        sums = _resampled(np.array(score.statistics, dtype=np.float64))
-        values = np.array([score.of_sums(row) for row in sums.tolist()])
+        values = resampled(score.statistics, score.of_sums)
     elif score.examples is not None and np.isclose(np.mean(score.examples), score.value, rtol=MEAN_TOLERANCE):
-        values = _resampled(np.array(score.examples)[:, None])[:, 0] / len(score.examples)
+        values = resampled(np.array(score.examples)[:, None], None)
     else:
         return None
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
 
 
-def _resampled(rows: np.ndarray) -> np.ndarray:
-    """Sums of rows, [resamples, width], over as many examples drawn with replacement."""
-    generator, items = np.random.default_rng(SEED), len(rows)
-    drawn = (generator.integers(0, items, size=items) for _ in range(RESAMPLES))
-    return np.stack([np.bincount(each, minlength=items) @ rows for each in drawn])
+def resampled(rows: ArrayLike, of_sums: OfSums | None) -> NDArray[np.float64]:
+    """A score of each resample. `rows`: [examples, statistics], or [examples, 1] of the examples' own scores where the
+    score is their mean (`of_sums` None)."""
+    table = np.asarray(rows, dtype=np.float64)
+    sums = draws(len(table)) @ table
+    return sums[:, 0] / len(table) if of_sums is None else of_sums(sums)
+
+
+@lru_cache(maxsize=2)
+def draws(examples: int, resamples: int = RESAMPLES) -> NDArray[np.float64]:
+    """How often each example is in each resample, [resamples, examples]. The same draws for every system are what makes
+    differences of their scores paired (Koehn 2004, https://aclanthology.org/W04-3250)."""
+    generator = np.random.default_rng(SEED)
+    drawn = np.empty((resamples, examples))
+    for row in drawn:
+        row[:] = np.bincount(generator.integers(0, examples, size=examples), minlength=examples)
+    drawn.flags.writeable = False
+    return drawn

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from math import ceil, exp, isclose
 from statistics import fmean
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from harness.errors import UserError
 from harness.metrics import Score
 
@@ -54,16 +57,28 @@ def scores(probabilities: Sequence[Mapping[str, float]], expected: Sequence[str]
         row[3 * place : 3 * place + 3] = [1.0, confidence, float(best == label)]
         rows.append(tuple(row))
         squares.append(sum((p - (name == label)) ** 2 for name, p in named.items()) + (label not in named))
-    sums = [sum(column) for column in zip(*rows, strict=True)]
     return {
-        "ece": Score(of_sums(sums), f"ece|bins:{BINS}|width:equal|class:most likely", None, tuple(rows), of_sums),
+        "ece": Score(
+            float(of_sums(np.sum(rows, axis=0))),
+            f"ece|bins:{BINS}|width:equal|class:most likely",
+            None,
+            tuple(rows),
+            of_sums,
+        ),
         "brier": Score(fmean(squares), "brier|sum over classes", tuple(squares)),
     }
 
 
-def of_sums(sums: Sequence[float]) -> float:
+def of_sums(sums: ArrayLike) -> NDArray[np.float64]:
     """The expected calibration error of summed statistics."""
-    return sum(abs(sums[i + 2] - sums[i + 1]) for i in range(0, 3 * BINS, 3)) / sum(sums[::3])
+    items, confidence, right = np.moveaxis(
+        np.asarray(sums, dtype=np.float64).reshape(*np.shape(sums)[:-1], BINS, 3), -1, 0
+    )
+    error: NDArray[np.float64] = np.abs(right - confidence).sum(axis=-1) / items.sum(axis=-1)
+    return error
+
+
+OF_SUMS = {"ece": of_sums}
 
 
 def reliability(score: Score) -> list[Bin]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from math import sqrt
 from statistics import fmean
 
-from harness.metrics import Score
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harness.metrics import Score, ratio
 
 
 def compute(
@@ -69,26 +71,35 @@ def positive_class(classes: Sequence[str]) -> str | None:
     return plain[0] if len(plain) == 1 else sorted(classes)[-1]
 
 
-def f1_of_sums(sums: Sequence[float]) -> float:
+def f1_of_sums(sums: ArrayLike) -> NDArray[np.float64]:
     """F1 = 2 TP / (predicted + expected) of one class's sums, 0 where it never occurs."""
-    hits, predicted, expected = sums
-    return 2 * hits / (predicted + expected) if hits else 0.0
+    hits, predicted, expected = np.moveaxis(np.asarray(sums, dtype=np.float64), -1, 0)
+    return ratio(2 * hits, predicted + expected)
 
 
-def macro_f1_of_sums(sums: Sequence[float]) -> float:
+def _by_class(sums: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sums of each class, [..., classes, 3], and of items."""
+    rows = np.asarray(sums, dtype=np.float64)
+    return rows[..., :-1].reshape(*rows.shape[:-1], -1, 3), rows[..., -1]
+
+
+def macro_f1_of_sums(sums: ArrayLike) -> NDArray[np.float64]:
     """Mean of the classes' F1."""
-    return fmean(f1_of_sums(sums[i : i + 3]) for i in range(0, len(sums) - 1, 3))
+    mean: NDArray[np.float64] = f1_of_sums(_by_class(sums)[0]).mean(axis=-1)
+    return mean
 
 
-def matthews_of_sums(sums: Sequence[float]) -> float:
+def matthews_of_sums(sums: ArrayLike) -> NDArray[np.float64]:
     """Matthews' correlation of several classes (Gorodkin 2004) from the classes' sums; 0 where it is not defined."""
-    items = sums[-1]
-    right, predicted, expected = (sums[i:-1:3] for i in range(3))
-    predicted = [*predicted, items - sum(predicted)]  # answers that are no class
-    expected = [*expected, 0.0]
-    among = sum(p * e for p, e in zip(predicted, expected, strict=True))
-    spread = (items**2 - sum(p * p for p in predicted)) * (items**2 - sum(e * e for e in expected))
-    return (sum(right) * items - among) / sqrt(spread) if spread > 0 else 0.0
+    classes, items = _by_class(sums)
+    right, predicted, expected = np.moveaxis(classes, -1, 0)
+    none = items - predicted.sum(axis=-1)  # answers that are no class
+    spread = (items**2 - (predicted**2).sum(axis=-1) - none**2) * (items**2 - (expected**2).sum(axis=-1))
+    above = right.sum(axis=-1) * items - (predicted * expected).sum(axis=-1)
+    return ratio(above, np.sqrt(np.maximum(spread, 0.0)))
+
+
+OF_SUMS = {"f1": f1_of_sums, "macro_f1": macro_f1_of_sums, "matthews": matthews_of_sums}
 
 
 def accuracy(predictions: Sequence[str], expected: Sequence[str]) -> float:

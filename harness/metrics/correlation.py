@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from math import isfinite, sqrt
+from math import isfinite
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from harness.errors import UserError
-from harness.metrics import Score
+from harness.metrics import Score, ratio
 
 
 def compute(
@@ -43,11 +46,13 @@ def compute(
     }
 
 
-def of_sums(sums: Sequence[float]) -> float:
+def of_sums(sums: ArrayLike) -> NDArray[np.float64]:
     """Pearson's correlation of summed statistics; 0 where it is not defined."""
-    x, y, xx, yy, xy, n = sums
-    spread = (n * xx - x * x) * (n * yy - y * y)
-    return (n * xy - x * y) / sqrt(spread) if spread > 0 else 0.0
+    x, y, xx, yy, xy, n = np.moveaxis(np.asarray(sums, dtype=np.float64), -1, 0)
+    return ratio(n * xy - x * y, np.sqrt(np.maximum((n * xx - x * x) * (n * yy - y * y), 0.0)))
+
+
+OF_SUMS = {"pearson": of_sums}
 
 
 def _number(text: str) -> float | None:

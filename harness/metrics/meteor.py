@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from pycocoevalcap.meteor import meteor
 
-from harness.metrics import Score
+from harness.metrics import Score, ratio
 from harness.metrics._java import JavaFailed, run_java
 from harness.metrics._ptb import tokenized
 
@@ -36,8 +38,8 @@ def compute(
         rows = statistics(texts.predictions, texts.references)
     except JavaFailed as error:
         return {"meteor": Score(None, signature, reason=str(error))}
-    value = of_sums([sum(column) for column in zip(*rows, strict=True)])
-    return {"meteor": Score(value, signature, tuple(map(of_sums, rows)), rows, of_sums, official=0.01)}
+    value, each = float(of_sums(np.sum(rows, axis=0))), tuple(of_sums(rows).tolist())
+    return {"meteor": Score(value, signature, each, rows, of_sums, official=0.01)}
 
 
 def statistics(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[tuple[float, ...], ...]:
@@ -65,20 +67,19 @@ def _field(text: str) -> str:
     return " ".join(text.replace("|||", " ").split())
 
 
-def of_sums(sums: Sequence[float]) -> float:
+def of_sums(sums: ArrayLike) -> NDArray[np.float64]:
     """METEOR, 0 to 100, of summed statistics: weighted mean of precision and recall, less the penalty for chunks."""
-    words, functions, stages, (chunks, *matched) = sums[:2], sums[2:4], sums[4:-3], sums[-3:]
-    content, function = (stages[0::4], stages[1::4]), (stages[2::4], stages[3::4])
+    rows = np.asarray(sums, dtype=np.float64)
+    stages, chunks, matched = rows[..., 4:-3], rows[..., -3], rows[..., -2:].sum(axis=-1) / 2
     shares = []
     for side in (0, 1):
-        hits = sum(
-            weight * (DELTA * content[side][i] + (1 - DELTA) * function[side][i]) for i, weight in enumerate(STAGES)
-        )
-        length = DELTA * (words[side] - functions[side]) + (1 - DELTA) * functions[side]
-        shares.append(hits / length if length else 0.0)
+        content, function = stages[..., side::4], stages[..., 2 + side :: 4]
+        hits = (np.array(STAGES) * (DELTA * content + (1 - DELTA) * function)).sum(axis=-1)
+        words, functions = rows[..., side], rows[..., 2 + side]
+        shares.append(ratio(hits, DELTA * (words - functions) + (1 - DELTA) * functions))
     precision, recall = shares
-    if not precision or not recall:
-        return 0.0
-    mean: float = 1 / ((1 - ALPHA) / precision + ALPHA / recall)
-    penalty: float = GAMMA * (chunks / (sum(matched) / 2)) ** BETA
-    return 100 * mean * (1 - penalty)
+    mean = ratio(precision * recall, (1 - ALPHA) * recall + ALPHA * precision)
+    return 100 * mean * (1 - GAMMA * ratio(chunks, matched) ** BETA)
+
+
+OF_SUMS = {"meteor": of_sums}

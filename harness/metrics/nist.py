@@ -4,13 +4,15 @@ pymteval. They differ in the length that an output should have."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
-from math import exp, log, log2
+from math import log, log2
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
-from harness.metrics import Score
+from harness.metrics import Score, ratio
 
 ORDER = 5
 BETA = log(0.5) / log(1.5) ** 2
@@ -44,15 +46,11 @@ def compute(
         sizes = [max(len(words) - n, 0) for n in range(ORDER)]
         length = sum(map(len, lists))
         rows.append((*gained, *sizes, len(words), length, len(lists), 1, length / len(lists)))
-    sums = [sum(column) for column in zip(*rows, strict=True)]
-    variants: dict[str, tuple[str, Callable[[Sequence[float]], float]]] = {
-        "nist": ("perl", of_sums_perl),
-        "nist_pymteval": ("pymteval", of_sums_pymteval),
-    }
     found = {}
-    for name, (length_of, combine) in variants.items():
+    for (name, combine), length_of in zip(OF_SUMS.items(), ("perl", "pymteval"), strict=True):
         signature = f"nist|order:{ORDER}|tok:13a|case:lc|length:{length_of}|sacrebleu:{version('sacrebleu')}"
-        found[name] = Score(combine(sums), signature, tuple(map(combine, rows)), tuple(rows), combine)
+        value, each = float(combine(np.sum(rows, axis=0))), tuple(combine(rows).tolist())
+        found[name] = Score(value, signature, each, tuple(rows), combine)
     return found
 
 
@@ -71,20 +69,24 @@ def information(counts: Sequence[Sequence[Counts]]) -> dict[tuple[str, ...], flo
     return {ngram: log2(pooled[ngram[:-1]] / count) for ngram, count in pooled.items() if ngram}
 
 
-def of_sums_perl(sums: Sequence[float]) -> float:
+def of_sums_perl(sums: ArrayLike) -> NDArray[np.float64]:
     """The score of summed statistics; the output should be as long as all references over the mean number of them."""
-    *_, words, references, items, _ = sums
-    return _of_sums(sums, words * items / references)
+    rows = np.asarray(sums, dtype=np.float64)
+    words, references, items = rows[..., -4], rows[..., -3], rows[..., -2]
+    return _of_sums(rows, words * items / references)
 
 
-def of_sums_pymteval(sums: Sequence[float]) -> float:
+def of_sums_pymteval(sums: ArrayLike) -> NDArray[np.float64]:
     """The score of summed statistics; the output should be as long as the sum of the items' mean reference length."""
-    return _of_sums(sums, sums[-1])
+    rows = np.asarray(sums, dtype=np.float64)
+    return _of_sums(rows, rows[..., -1])
 
 
-def _of_sums(sums: Sequence[float], wanted: float) -> float:
-    length = sums[2 * ORDER]
-    if not length or not wanted:
-        return 0.0
-    gained = sum(sums[n] / sums[ORDER + n] for n in range(ORDER) if sums[ORDER + n])
-    return gained * exp(BETA * log(min(1.0, length / wanted)) ** 2)
+def _of_sums(rows: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
+    gained = ratio(rows[..., :ORDER], rows[..., ORDER : 2 * ORDER]).sum(axis=-1)
+    share = np.minimum(1.0, ratio(rows[..., 2 * ORDER], wanted))
+    penalty = np.exp(BETA * np.log(np.where(share > 0, share, 1.0)) ** 2)
+    return np.where(share > 0, gained * penalty, 0.0)
+
+
+OF_SUMS = {"nist": of_sums_perl, "nist_pymteval": of_sums_pymteval}

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from statistics import fmean
-
-from rouge_score.rouge_scorer import RougeScorer
+from typing import TYPE_CHECKING
 
 from harness.metrics import Score
+
+if TYPE_CHECKING:
+    from rouge_score.rouge_scorer import RougeScorer
 
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
@@ -57,4 +59,6 @@ def parts(prediction: str, references: Sequence[str]) -> dict[str, Parts]:
 
 @cache
 def _scorer(kinds: tuple[str, ...]) -> RougeScorer:
+    from rouge_score.rouge_scorer import RougeScorer  # brings nltk, which is slow to import
+
     return RougeScorer(kinds, use_stemmer=False)

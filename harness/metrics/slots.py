@@ -12,8 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from harness.errors import UserError
-from harness.metrics import Score
+from harness.metrics import Score, ratio
 
 
 def compute(
@@ -31,14 +34,16 @@ def compute(
         raise UserError(f"metric slots: {error}") from None
     rows = tuple((e.missing, e.wrong, e.slots) for e in errors)
     signature = "slot errors: (missing + wrong) / slots, in percent; harness.metrics.slots"
-    each = tuple(of_sums(row) for row in rows)
-    return {"ser": Score(of_sums([sum(column) for column in zip(*rows, strict=True)]), signature, each, rows, of_sums)}
+    return {"ser": Score(float(of_sums(np.sum(rows, axis=0))), signature, tuple(of_sums(rows).tolist()), rows, of_sums)}
 
 
-def of_sums(sums: Sequence[float]) -> float:
+def of_sums(sums: ArrayLike) -> NDArray[np.float64]:
     """The slot error rate, in percent, of summed statistics."""
-    missing, wrong, slots = sums
-    return 100 * (missing + wrong) / slots
+    missing, wrong, slots = np.moveaxis(np.asarray(sums, dtype=np.float64), -1, 0)
+    return ratio(100 * (missing + wrong), slots)
+
+
+OF_SUMS = {"ser": of_sums}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import fmean
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from harness.metrics import Score
+from harness.metrics import ratio as divided
 
 Pair = tuple[str, str]
 
@@ -63,11 +67,16 @@ def _distinct(ngrams: Sequence[Pair]) -> float:
 
 def _ratio(signature: str, rows: tuple[tuple[float, float], ...]) -> Score:
     """The sum of the first over the sum of the second; null where that is 0."""
-
-    def of_sums(sums: Sequence[float]) -> float:
-        return sums[0] / sums[1] if sums[1] else 0.0
-
-    sums = [sum(column) for column in zip(*rows, strict=True)]
-    if not sums[1]:
+    value = of_sums(np.sum(rows, axis=0))
+    if not sum(row[1] for row in rows):
         return Score(None, signature, reason="there is nothing to divide by: no such words")
-    return Score(of_sums(sums), signature, tuple(map(of_sums, rows)), rows, of_sums)
+    return Score(float(value), signature, tuple(of_sums(rows).tolist()), rows, of_sums)
+
+
+def of_sums(sums: ArrayLike) -> NDArray[np.float64]:
+    """The first sum over the second, 0 where that is 0."""
+    above, below = np.moveaxis(np.asarray(sums, dtype=np.float64), -1, 0)
+    return divided(above, below)
+
+
+OF_SUMS = {"length_ratio": of_sums, "copy_rate": of_sums}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sacrebleu.metrics.base import Metric
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
-from harness.metrics import Score
+from harness.metrics import OfSums, Score
 from harness.metrics._sacrebleu import ref_counts, streams
 
 
@@ -21,20 +24,24 @@ def compute(
     Corpus scores with sacrebleu's defaults: chrF with case, TER without; both as sacrebleu prints them.
     """
     refs, library = ref_counts(references), f"sacrebleu:{version('sacrebleu')}"
-    return {
-        "chrf": _score(CHRF(), predictions, references, f"chrf|chars:6|words:0|case:mixed|refs:{refs}|{library}"),
-        "ter": _score(TER(), predictions, references, f"ter|tok:tercom|case:lc|punct:yes|refs:{refs}|{library}"),
+    signatures = {
+        "chrf": f"chrf|chars:6|words:0|case:mixed|refs:{refs}|{library}",
+        "ter": f"ter|tok:tercom|case:lc|punct:yes|refs:{refs}|{library}",
     }
+    found = {}
+    for name, metric in (("chrf", CHRF()), ("ter", TER())):
+        # What its own significance tests use; `corpus_score` gives the same value without the statistics.
+        parts = metric._extract_corpus_statistics(list(predictions), streams(references))  # type: ignore[arg-type]
+        rows, combine = tuple(tuple(map(float, row)) for row in parts), OF_SUMS[name]
+        value, each = float(combine(np.sum(rows, axis=0))), tuple(combine(rows).tolist())
+        found[name] = Score(value, signatures[name], each, rows, combine)
+    return found
 
 
-def _score(metric: Metric, predictions: Sequence[str], references: Sequence[Sequence[str]], signature: str) -> Score:
-    """One of sacrebleu's metrics, from the statistics that it sums itself."""
-    # What its own significance tests use; `corpus_score` gives the same value without the statistics.
-    found = metric._extract_corpus_statistics(list(predictions), streams(references))  # type: ignore[arg-type]
-    rows = tuple(tuple(map(float, row)) for row in found)
+def _of_sums(metric: Metric, sums: ArrayLike) -> NDArray[np.float64]:
+    """Scores of statistics that one of sacrebleu's metrics sums itself."""
+    rows = np.asarray(sums, dtype=np.float64)
+    return np.apply_along_axis(lambda row: metric._compute_score_from_stats(row.tolist()).score, -1, rows)
 
-    def of_sums(sums: Sequence[float]) -> float:
-        return float(metric._compute_score_from_stats(list(sums)).score)
 
-    total = of_sums([sum(column) for column in zip(*rows, strict=True)])
-    return Score(total, signature, tuple(map(of_sums, rows)), rows, of_sums)
+OF_SUMS: dict[str, OfSums] = {"chrf": partial(_of_sums, CHRF()), "ter": partial(_of_sums, TER())}

@@ -1,0 +1,183 @@
+"""What test examples say of a score and of a difference of scores: paired bootstrap, approximate randomization.
+
+A row is one run, or several that differ only in the seed; its score is the mean of theirs.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.metrics import OfSums, of_sums
+from harness.metrics._bootstrap import SEED, resampled
+from reports.read import Run, UnusablePredictions, example_parts, finite
+from reports.statistics import Interval, percentile_interval
+
+SHUFFLES = 10_000
+"""Of approximate randomization: the smallest p-value is 1 / 10,001."""
+BLOCK = 4_000_000
+"""Random bits held in memory at a time."""
+ROUNDING = 1e-4
+"""Difference of a record from its own predictions, relative to it where it is above 1, at which they are another's."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of two rows' scores."""
+
+    value: float
+    """Mean over the seeds of the first row minus that of the second."""
+    interval: Interval
+    """95%, by a paired bootstrap; covers the choice of test examples and, where a row has several, of seeds."""
+    p: float
+    """Two-sided, by approximate randomization over test examples: of these trained models, whatever their seeds."""
+    error: float
+    """Standard error of `value`."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One score of a row and how it moves under resampling."""
+
+    indices: tuple[int, ...]
+    """Of the test examples, ascending."""
+    parts: tuple[NDArray[np.float64], ...]
+    """For each seed [examples, statistics]; see `of_sums`."""
+    of_sums: OfSums | None
+    """None: the score is the mean of the examples' own."""
+    values: NDArray[np.float64]
+    """The score of each seed."""
+    over_examples: NDArray[np.float64]
+    """Mean over the seeds in each resample of the examples."""
+    over_seeds: NDArray[np.float64]
+    """What the choice of seeds adds to that in each resample; 0 for one seed."""
+
+    @property
+    def value(self) -> float:
+        """Mean over the seeds."""
+        return float(self.values.mean())
+
+    @property
+    def drawn(self) -> NDArray[np.float64]:
+        """The score in each resample."""
+        return self.over_examples + self.over_seeds
+
+    @property
+    def seed_variance(self) -> float:
+        """Squared standard error of the mean over seeds; 0 for one seed, of which nothing is known."""
+        return float(self.values.var(ddof=1) / len(self.values)) if len(self.values) > 1 else 0.0
+
+
+def scores_with_examples(run: Run) -> list[str]:
+    """The scores of a run whose examples' parts are stored and give the recorded value. Raises UnusablePredictions."""
+    record = run.done
+    names = [name for name in (record.quality if record else {}) if name in example_parts(run)[1]]
+    usable = []
+    for name in names:
+        try:
+            _examples(run, name)
+        except UnusablePredictions:
+            continue
+        usable.append(name)
+    return usable
+
+
+def interval(runs: Sequence[Run], score: str) -> Interval:
+    """The 95% interval of a row's score: test examples, and seeds where there are several. Raises
+    UnusablePredictions."""
+    return percentile_interval(sample(runs, score).drawn)
+
+
+def difference(a: Sequence[Run], b: Sequence[Run], score: str) -> Difference:
+    """The score of row `a` minus that of row `b`. Raises UnusablePredictions."""
+    return compared(sample(a, score), sample(b, score))
+
+
+def sample(runs: Sequence[Run], score: str) -> Sampled:
+    """One score of a row under resampling. Raises UnusablePredictions where its runs do not share test examples, or a
+    run has none that give its recorded score."""
+    read = [_examples(run, score) for run in runs]
+    indices, parts = read[0][0], tuple(part for _, part in read)
+    if any(other != indices for other, _ in read):
+        raise UnusablePredictions("its seeds were scored on different test examples")
+    combine = of_sums(score)
+    drawn = np.stack([resampled(part, combine) for part in parts])
+    values = np.array([float(_score(part, combine)) for part in parts])
+    n, over_seeds = len(parts), np.zeros(drawn.shape[1])
+    if n > 1:
+        # As in the t interval of a mean: its standard error over seeds times Student's t, drawn anew each time.
+        generator = np.random.default_rng([SEED, *(zlib.crc32(run.id.encode()) for run in runs)])
+        over_seeds = drawn.std(axis=0, ddof=1) / n**0.5 * generator.standard_t(n - 1, size=drawn.shape[1])
+    return Sampled(indices, parts, combine, values, drawn.mean(axis=0), over_seeds)
+
+
+def compared(a: Sampled, b: Sampled) -> Difference:
+    """The difference of two rows' scores. Raises UnusablePredictions where they do not share test examples."""
+    error = float(np.sqrt((a.over_examples - b.over_examples).var(ddof=1) + a.seed_variance + b.seed_variance))
+    return Difference(a.value - b.value, distance(a, b), randomized(a, b), error)
+
+
+def distance(a: Sampled, b: Sampled) -> Interval:
+    """The interval of the difference alone. Raises UnusablePredictions as `compared`."""
+    if a.indices != b.indices:
+        raise UnusablePredictions("the rows were scored on different test examples")
+    return percentile_interval(a.drawn - b.drawn)
+
+
+def randomized(a: Sampled, b: Sampled, shuffles: int = SHUFFLES) -> float:
+    """The p-value of approximate randomization (Noreen 1989; Riezler and Maxwell 2005,
+    https://aclanthology.org/W05-0908): how often the absolute difference is as large as it is where the two rows'
+    outputs of each example are swapped by a coin. With several seeds each run of one row swaps with each of the
+    other, by the same coins. Raises UnusablePredictions where the rows do not share test examples."""
+    if a.indices != b.indices or a.parts[0].shape != b.parts[0].shape:
+        raise UnusablePredictions("the rows were scored on different test examples")
+    observed, items = abs(a.value - b.value), len(a.indices)
+    generator, extreme = np.random.default_rng(SEED), 0
+    step = max(1, BLOCK // items)
+    for start in range(0, shuffles, step):
+        swapped = generator.integers(0, 2, size=(min(step, shuffles - start), items), dtype=np.int8).astype(np.float64)
+        extreme += int((np.abs(_swapped(a, b, swapped)) >= observed - 1e-9 * max(1.0, observed)).sum())
+    return (1 + extreme) / (1 + shuffles)
+
+
+def _swapped(a: Sampled, b: Sampled, coins: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The difference under each row of coins, [shuffles, examples] of 0 and 1: the mean over pairs of runs."""
+    # Of sums, a swap takes one run's swapped examples away and adds the other's.
+    taken = [[coins @ part for part in row.parts] for row in (a, b)]
+    total = np.zeros(len(coins))
+    for own, moved in zip(a.parts, taken[0], strict=True):
+        for other, arrived in zip(b.parts, taken[1], strict=True):
+            first, second = own.sum(axis=0) - moved + arrived, other.sum(axis=0) - arrived + moved
+            if a.of_sums is None:
+                total += (first - second)[:, 0] / len(own)
+            else:
+                total += a.of_sums(first) - a.of_sums(second)
+    return total / (len(a.parts) * len(b.parts))
+
+
+def _score(part: NDArray[np.float64], combine: OfSums | None) -> NDArray[np.float64]:
+    return part.mean(axis=0)[0] if combine is None else combine(part.sum(axis=0))
+
+
+def _examples(run: Run, score: str) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+    """Indices of a run's test examples, and what each has of the score. Raises UnusablePredictions."""
+    recorded = finite(run.done.quality.get(score)) if run.done else None
+    if recorded is None:
+        raise UnusablePredictions(f"the record has no {score}")
+    indices, parts = example_parts(run)
+    if score not in parts:
+        raise UnusablePredictions(f"predictions.jsonl has no {score} of each example")
+    combine, part = of_sums(score), parts[score]
+    if combine is None and part.shape[1] != 1:
+        raise UnusablePredictions(f"predictions.jsonl has statistics of {score}, which is not made of sums")
+    try:
+        value = float(_score(part, combine))
+    except (ValueError, IndexError):
+        raise UnusablePredictions(f"predictions.jsonl does not hold the statistics of {score}") from None
+    if not abs(recorded - value) <= ROUNDING * max(1.0, abs(recorded)):
+        raise UnusablePredictions(f"predictions.jsonl gives {score} {value:.2f}, the record says {recorded:.2f}")
+    return indices, part
