@@ -34,7 +34,9 @@ def main() -> None:
         places = (Path(given), run_folder(options.results, given))
         folder = next((path for path in places if (path / "config.json").is_file()), None)
         if folder is None:
-            raise UserError(f"{given}: not a run with a config.json, in {options.results} or as a folder; see --results")
+            raise UserError(
+                f"{given}: not a run with a config.json, in {options.results} or as a folder; see --results"
+            )
         settings = saved_settings(folder / "config.json")
         lines |= dict.fromkeys(test_lines(settings.data, settings.eval.test_examples))
     try:

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
-from harness.results import UnreadableRecord, read_record
-from reports.read import Run, load_sweep
+from reports.read import NOT_RUN, Run, all_runs, load_sweep
 
 POINTS = 200
 """Points of a curve that are kept."""
@@ -59,7 +58,7 @@ def collect(results: Iterable[Path]) -> tuple[list[Shown], list[str]]:
             by_id[row.run.id].append(row)
     kept = []
     for same in by_id.values():
-        held = [row for row in same if row.run.status != "not run"] or same[:1]
+        held = [row for row in same if row.run.status != NOT_RUN] or same[:1]
         note = f"recorded differently in {len(held)} folders" if len(held) > 1 else ""
         kept += [Shown(row.run, row.results, row.sweeps, note) for row in held]
     return kept, problems
@@ -69,7 +68,7 @@ def _rows(results: Path) -> tuple[list[Shown], list[str]]:
     """The runs of one folder: those of its sweeps in their order, then those that are in none."""
     listed: dict[str, Run] = {}
     sweeps: dict[str, list[str]] = defaultdict(list)
-    problems = []
+    problems: list[str] = []
     for path in sorted((results / "sweeps").glob("*.json")):
         try:
             for run in load_sweep(results, path.stem).runs:
@@ -77,25 +76,14 @@ def _rows(results: Path) -> tuple[list[Shown], list[str]]:
                 sweeps[run.id].append(path.stem)
         except UserError as error:
             problems += error.problems
-    for path in sorted(results.glob("runs/*/record.json")):
-        if path.parent.name not in listed:
-            listed[path.parent.name] = alone(path)
+    for run in all_runs(results) if any(results.glob("runs/*/")) else []:
+        listed.setdefault(run.id, run)
     return [Shown(run, results, tuple(sweeps[run.id])) for run in listed.values()], problems
-
-
-def alone(path: Path) -> Run:
-    """The run of a record, labelled as the record says."""
-    name = path.parent.name
-    try:
-        record = read_record(path)
-    except (UnreadableRecord, OSError) as error:
-        return Run(name, name, "", path.parent, problem=" ".join(str(error).split()))
-    return Run(name, record.label, "", path.parent, record=record)
 
 
 def lines(path: Path, most: int | None = None) -> list[dict[str, Any]]:
     """The first lines of a jsonl file that are objects; none where it is absent or not readable."""
-    found = []
+    found: list[dict[str, Any]] = []
     try:
         with path.open(encoding="utf-8") as file:
             for line in file:
@@ -122,3 +110,12 @@ def curve(folder: Path) -> dict[str, list[list[float]]] | None:
         if points:
             found[name] = points[::every] if points[-1] in points[::every] else [*points[::every], points[-1]]
     return found or None
+
+
+def predictions(folder: Path, most: int) -> list[tuple[int, str]]:
+    """Index and text of the first predictions of a run."""
+    return [
+        (index, text)
+        for line in lines(folder / "predictions.jsonl", most)
+        if isinstance(index := line.get("index"), int) and isinstance(text := line.get("prediction"), str)
+    ]

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.results import Record
-from reports.compare import ABOUT, TRAINING, is_trained, without
+from reports.compare import ABOUT, TRAINING, is_trained
+from reports.groups import without
 
 SEED = ("settings.seed", "repeat")
 EXAMPLES = "test_examples"
@@ -15,8 +16,10 @@ Fields = tuple[tuple[str, str], ...]
 """(field of the key, value as text), sorted."""
 
 
-def comparable(records: Sequence[Record], keys: Sequence[dict[str, str]]) -> tuple[list[dict[str, str]], list[list[int]]]:
-    """The sets of runs that may be compared, each as the fields that its runs share, and for each run the sets it is in.
+def comparable(
+    records: Sequence[Record], keys: Sequence[dict[str, str]]
+) -> tuple[list[dict[str, str]], list[list[int]]]:
+    """The sets of runs that may be compared, each as the fields that its runs share, and for each run its sets.
 
     `keys`: of each record the key, one level deep, as text. An untrained run is compared with every set that it shares
     data, model, scoring and environment with, whatever that trains.

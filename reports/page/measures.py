@@ -35,6 +35,7 @@ SETTINGS = _group(
     "settings",
     (c.RANK[0], ""),
     (c.LEARNING_RATE[0], ""),
+    (c.Column("seed", "seed", "count"), ""),
     (c.Column("test_examples", "test examples", "count"), ""),
     (c.Column("step", "steps done", "count"), ""),
     (c.Column("train_tokens", "training tokens", "count"), ""),
@@ -59,7 +60,7 @@ SPEED = _group(
     "speed",
     (c.SPEED[0], "higher"),
     (c.Column("train_samples_per_second", "training", "speed", "examples/s"), "higher"),
-    (c.Column("evaluate_seconds_per_example", "evaluation", "loss", "s/example"), "lower"),
+    (c.Column("evaluate_seconds_per_example", "evaluation time", "loss", "s/example"), "lower"),
     (c.Column("train_seconds", "training time", "seconds", "s"), "lower"),
     (c.SECONDS[0], "lower"),
 )

@@ -7,21 +7,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy.stats import t as student
-
 from harness.results import Record
-from reports.compare import Comparison, flatten, show
+from reports.compare import Comparison, show
 from reports.frame import quality_columns, tidy, why_missing
-from reports.page.collect import Shown, curve, lines
+from reports.groups import flatten
+from reports.page.collect import Shown, curve, predictions
 from reports.page.comparable import comparable
 from reports.page.measures import Measure, measures, shape
-from reports.page.references import References
-from reports.page.uncertainty import uncertain
+from reports.page.references import References, Text
+from reports.page.uncertainty import intervals_of, rows_over_seeds
 from reports.read import Sweep, UnusablePredictions, finite
+from reports.statistics import t_quantile
 
 EMBEDDED = ("restaurants", "cuisine")
 """Names of the data that come with the project, whose inputs and references a page may carry."""
-GRADES = 100
+GRADES = 30
 """Degrees of freedom for which the page has a quantile of Student's t."""
 
 
@@ -50,7 +50,9 @@ class Interned:
         return list(self._places)
 
 
-def payload(rows: Sequence[Shown], references: References, options: Options, say: Callable[[str], None]) -> dict[str, Any]:
+def payload(
+    rows: Sequence[Shown], references: References, options: Options, say: Callable[[str], None]
+) -> dict[str, Any]:
     """The page's data. `say` is told how far it is."""
     sweep = Sweep("", "", tuple(row.run for row in rows))
     frame = tidy(sweep, Comparison())
@@ -61,40 +63,44 @@ def payload(rows: Sequence[Shown], references: References, options: Options, say
     known = [m for m in measures(fields) if m.column.key in frame and frame[m.column.key].notna().any()]
     told = {m.column.key: [_short(value) for value in frame[m.column.key].tolist()] for m in known}
     say(f"{len(rows)} runs, {len(known)} measures")
-    pairs, reasons, absent, indices = Interned(), Interned(), Interned(), Interned()
+    pairs, reasons, absent = Interned(), Interned(), Interned()
     keys = [_key(record) if record else {} for record in records]
     done = [i for i, row in enumerate(rows) if row.run.done]
     finished = [record for i in done if (record := records[i]) is not None]
     sets, members = comparable(finished, [keys[i] for i in done])
     sets_of = dict(zip(done, members, strict=True))
-    with_intervals = sum(row.run.done is not None for row in rows) <= options.intervals
-    runs, examples, texts = [], [], {}
+    many = len(done) > options.intervals
+    why_not = f"more than {options.intervals} finished runs: no intervals were computed (--intervals)" if many else ""
+    runs: list[dict[str, Any]] = []
+    examples: list[list[list[Any]]] = []
+    texts: dict[str, dict[int, Text]] = {}
     for i, row in enumerate(rows):
         if i and i % 1000 == 0:
             say(f"{i} of {len(rows)} runs")
         record = row.run.record
         runs.append(_run(row, [pairs(pair) for pair in keys[i].items()], sets_of.get(i, [])))
         runs[-1]["absent"] = absent(_absent(record, known, fields, told, i, reasons) if row.run.done and record else ())
-        runs[-1] |= _uncertainty(row, with_intervals, options, indices)
-        said = lines(row.run.folder / "predictions.jsonl", options.examples) if record else []
-        examples.append([[line.get("index"), line.get("prediction")] for line in said])
+        runs[-1] |= _intervals(row, why_not)
+        said = predictions(row.run.folder, options.examples) if record else []
+        examples.append([list(pair) for pair in said])
         place = _data(record)
         if place and said:
             found = references.of(*place) if _may_show(record, place, references) else {}
-            texts.setdefault(f"{place[0]} {place[1]}", {line.get("index"): found.get(line.get("index")) for line in said})
+            shown = texts.setdefault(f"{place[0]} {place[1]}", {})
+            shown |= {index: found[index] for index, _ in said if index in found}
     return {
         "measures": [_measure(m, told[m.column.key]) for m in known],
         "runs": runs,
+        "rows": rows_over_seeds([row.run for row in rows], why_not, say),
         "pairs": pairs.values,
         "reasons": reasons.values,
         "absent": absent.values,
         "sets": sets,
         "folders": list(dict.fromkeys(str(row.results) for row in rows)),
         "sweeps": list(dict.fromkeys(name for row in rows for name in row.sweeps)),
-        "student": [round(float(student.ppf(0.975, n)), 4) for n in range(1, GRADES + 1)],
-        "references": {place: {i: t for i, t in each.items() if t} for place, each in texts.items()},
+        "student": [round(t_quantile(n), 4) for n in range(1, GRADES + 1)],
+        "references": texts,
         "examples": examples,
-        "cap": options.examples,
     }
 
 
@@ -131,17 +137,14 @@ def _run(row: Shown, config: list[int], sets: list[int]) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value not in (None, "", [], {})}
 
 
-def _uncertainty(row: Shown, wanted: bool, options: Options, indices: Interned) -> dict[str, Any]:
-    """Intervals and draws of a finished run, or why there are none."""
-    if not row.run.done:
-        return {}
-    if not wanted:
-        return {"unsure": f"more than {options.intervals} runs: no intervals were computed (--intervals)"}
+def _intervals(row: Shown, why_not: str) -> dict[str, Any]:
+    """Intervals of a finished run's scores, or why there are none."""
+    if not row.run.done or why_not:
+        return {"unsure": why_not} if row.run.done else {}
     try:
-        found, of = uncertain(row.run)
+        return {"intervals": intervals_of(row.run)}
     except UnusablePredictions as problem:
         return {"unsure": str(problem)}
-    return {"scores": {name: each.packed() for name, each in found.items()}, "indices": indices(of)}
 
 
 def _measure(measure: Measure, values: list[float | None]) -> dict[str, Any]:
@@ -172,14 +175,13 @@ def _absent(
     return tuple(
         (number, reasons(why_missing(record, path)))
         for number, measure in enumerate(known)
-        if told[measure.column.key][i] is None
-        and (path := measure.column.field or fields.get(measure.column.key))
+        if told[measure.column.key][i] is None and (path := measure.column.field or fields.get(measure.column.key))
     )
 
 
 def _key(record: Record) -> dict[str, str]:
     """A record's key, one level deep, as text."""
-    return {name: value if isinstance(value, str) and len(value) < 40 else show(value) for name, value in flatten(record.key).items()}
+    return {name: show(value) for name, value in flatten(record.key).items()}
 
 
 def _data(record: Record | None) -> tuple[str, int | None] | None:

@@ -24,7 +24,7 @@ class References:
 
     whole: Mapping[str, Sequence[Text]] = field(default_factory=dict)
     """By SHA-256 of the data's content: its test split."""
-    scored: Mapping[tuple[str, int], Mapping[int, Text]] = field(default_factory=dict)
+    scored: Mapping[tuple[str, int | None], Mapping[int, Text]] = field(default_factory=dict)
     """By SHA-256 and number of scored examples: the example of each index."""
 
     def of(self, data: str, count: int | None) -> Mapping[int, Text]:
@@ -55,7 +55,7 @@ def embedded() -> References:
 
 def with_file(known: References, path: Path) -> References:
     """`known` and the examples of a user's file. Raises UserError that names the line."""
-    scored: dict[tuple[str, int], dict[int, Text]] = defaultdict(dict)
+    scored: dict[tuple[str, int | None], dict[int, Text]] = defaultdict(dict)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
