@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
-from reports.read import NOT_RUN, Run, all_runs, load_sweep
+from harness.results import read_sweep, run_folder
+from reports.read import NOT_RUN, Run, all_runs
 
 POINTS = 200
-"""Points of a curve that are kept."""
+"""Points of a curve that are kept, and of a page of more than `MANY` runs."""
+MANY, FEW_POINTS = 1000, 50
 
 
 @dataclass(frozen=True)
@@ -66,50 +70,60 @@ def collect(results: Iterable[Path]) -> tuple[list[Shown], list[str]]:
 
 def _rows(results: Path) -> tuple[list[Shown], list[str]]:
     """The runs of one folder: those of its sweeps in their order, then those that are in none."""
+    recorded = {run.id: run for run in all_runs(results)} if any(results.glob("runs/*/")) else {}
     listed: dict[str, Run] = {}
     sweeps: dict[str, list[str]] = defaultdict(list)
     problems: list[str] = []
     for path in sorted((results / "sweeps").glob("*.json")):
         try:
-            for run in load_sweep(results, path.stem).runs:
-                listed.setdefault(run.id, run)
-                sweeps[run.id].append(path.stem)
+            for told in read_sweep(results, path.stem)["runs"]:
+                run, label, overrides = str(told["id"]), str(told["label"]), str(told["overrides"])
+                found = recorded.get(run) or Run(run, label, overrides, run_folder(results, run))
+                listed.setdefault(run, replace(found, label=label, overrides=overrides))
+                sweeps[run].append(path.stem)
         except UserError as error:
             problems += error.problems
-    for run in all_runs(results) if any(results.glob("runs/*/")) else []:
-        listed.setdefault(run.id, run)
-    return [Shown(run, results, tuple(sweeps[run.id])) for run in listed.values()], problems
+        except (KeyError, TypeError) as error:
+            problems.append(f"{path}: not a sweep ({error!r}); run the sweep again to write it anew")
+    return [
+        Shown(run, results, tuple(sweeps[run.id])) for run in (listed | _others(recorded, listed)).values()
+    ], problems
+
+
+def _others(recorded: dict[str, Run], listed: dict[str, Run]) -> dict[str, Run]:
+    return {name: run for name, run in recorded.items() if name not in listed}
 
 
 def lines(path: Path, most: int | None = None) -> list[dict[str, Any]]:
-    """The first lines of a jsonl file that are objects; none where it is absent or not readable."""
-    found: list[dict[str, Any]] = []
+    """The first lines (`most`) of a jsonl file that are objects; none where it is absent or not readable."""
     try:
         with path.open(encoding="utf-8") as file:
-            for line in file:
-                if most is not None and len(found) >= most:
-                    break
-                if isinstance(told := json.loads(line), dict):
-                    found.append(told)
+            told = json.loads(f"[{','.join(line for line in islice(file, most) if line.strip())}]")
     except (OSError, ValueError):
-        return found
-    return found
+        return []
+    return [line for line in told if isinstance(line, dict)]
 
 
-def curve(folder: Path) -> dict[str, list[list[float]]] | None:
-    """By name, the points (step, value) of training and validation loss, at most `POINTS` of each."""
-    told = lines(folder / "curve.jsonl")
-    found = {}
+def curve(folder: Path, most: int = POINTS) -> dict[str, list[list[float]]]:
+    """By name, the points (step, value) of training and validation loss, about `most` of each."""
+    try:
+        text = (folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()
+        every = max(1, -(-len(text) // most))
+        kept = [line for i, line in enumerate(text) if i % every == 0 or i == len(text) - 1 or '"val_loss"' in line]
+        told = json.loads(f"[{','.join(kept)}]")
+    except (OSError, ValueError):
+        return {}
+    found: dict[str, list[list[float]]] = {}
     for name in ("loss", "val_loss"):
         points = [
-            [line["step"], round(value, 5)]
+            [line["step"], round(value, 4)]
             for line in told
-            if isinstance(value := line.get(name), (int, float)) and isinstance(line.get("step"), int)
+            if isinstance(line, dict) and isinstance(value := line.get(name), (int, float)) and math.isfinite(value)
+            if isinstance(line.get("step"), int)
         ]
-        every = -(-len(points) // POINTS) if points else 1
         if points:
-            found[name] = points[::every] if points[-1] in points[::every] else [*points[::every], points[-1]]
-    return found or None
+            found[name] = points
+    return found
 
 
 def predictions(folder: Path, most: int) -> list[tuple[int, str]]:

@@ -11,22 +11,21 @@ from typing import Any
 SCRIPTS = ("core", "filter", "chart", "table", "tradeoff", "diff", "run", "chooser", "compare", "main")
 """Files of `assets/`, in the order in which they need one another."""
 PART = 200
-"""Runs whose predictions lie in one part of the file, which is read when one of them is opened."""
+"""Runs whose predictions, curves and settings lie in one part of the file, which is read when one of them is opened."""
 
 
 def page(data: dict[str, Any], title: str) -> str:
     """The whole HTML text."""
-    examples = data.pop("examples")
-    parts = [examples[start : start + PART] for start in range(0, len(examples), PART)]
+    later = data["later"]
+    parts = [later[start : start + PART] for start in range(0, len(later), PART)]
     asset = files("reports.page").joinpath("assets")
     filled = {
         "title": html.escape(title),
         "css": asset.joinpath("page.css").read_text(encoding="utf-8"),
         "js": "".join(asset.joinpath(f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS),
-        "data": embedded(data | {"part": PART}),
-        "examples": "\n".join(
-            f'<script type="application/json" id="examples-{i}">{embedded(part)}</script>'
-            for i, part in enumerate(parts)
+        "data": embedded({name: value for name, value in data.items() if name != "later"} | {"part": PART}),
+        "later": "\n".join(
+            f'<script type="application/json" id="later-{i}">{embedded(part)}</script>' for i, part in enumerate(parts)
         ),
     }
     template = asset.joinpath("page.html").read_text(encoding="utf-8")

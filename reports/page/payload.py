@@ -11,7 +11,7 @@ from harness.results import Record
 from reports.compare import Comparison, show
 from reports.frame import quality_columns, tidy, why_missing
 from reports.groups import flatten
-from reports.page.collect import Shown, curve, predictions
+from reports.page.collect import FEW_POINTS, MANY, POINTS, Shown, curve, predictions
 from reports.page.comparable import comparable
 from reports.page.measures import Measure, measures, shape
 from reports.page.references import References, Text
@@ -72,17 +72,19 @@ def payload(
     many = len(done) > options.intervals
     why_not = f"more than {options.intervals} finished runs: no intervals were computed (--intervals)" if many else ""
     runs: list[dict[str, Any]] = []
-    examples: list[list[list[Any]]] = []
+    later: list[dict[str, Any]] = []
+    points = POINTS if len(rows) <= MANY else FEW_POINTS
     texts: dict[str, dict[int, Text]] = {}
     for i, row in enumerate(rows):
         if i and i % 1000 == 0:
             say(f"{i} of {len(rows)} runs")
         record = row.run.record
-        runs.append(_run(row, [pairs(pair) for pair in keys[i].items()], sets_of.get(i, [])))
+        runs.append(_run(row, sets_of.get(i, [])))
         runs[-1]["absent"] = absent(_absent(record, known, fields, told, i, reasons) if row.run.done and record else ())
         runs[-1] |= _intervals(row, why_not)
         said = predictions(row.run.folder, options.examples) if record else []
-        examples.append([list(pair) for pair in said])
+        told_later = {"said": said, "config": [pairs(pair) for pair in keys[i].items()]}
+        later.append(told_later | {"curve": curve(row.run.folder, points) if record else {}})
         place = _data(record)
         if place and said:
             found = references.of(*place) if _may_show(record, place, references) else {}
@@ -100,11 +102,11 @@ def payload(
         "sweeps": list(dict.fromkeys(name for row in rows for name in row.sweeps)),
         "student": [round(t_quantile(n), 4) for n in range(1, GRADES + 1)],
         "references": texts,
-        "examples": examples,
+        "later": later,
     }
 
 
-def _run(row: Shown, config: list[int], sets: list[int]) -> dict[str, Any]:
+def _run(row: Shown, sets: list[int]) -> dict[str, Any]:
     """What is known of one run besides its measures; what is empty is left out."""
     record = row.run.record
     told: dict[str, Any] = {
@@ -116,14 +118,12 @@ def _run(row: Shown, config: list[int], sets: list[int]) -> dict[str, Any]:
         "sweeps": list(row.sweeps),
         "folder": str(row.results),
         "sets": sets,
-        "config": config,
         "note": row.note,
         "overrides": row.run.overrides,
-        "curve": curve(row.run.folder) if record else None,
     }
     if record:
         told |= {
-            "data": str(flatten(record.key).get("data.name", "")),
+            "data": _data_field(record, "name"),
             "place": " ".join(map(str, _data(record) or ())),
             "model": record.model_description,
             "started": record.started,
@@ -184,16 +184,21 @@ def _key(record: Record) -> dict[str, str]:
     return {name: show(value) for name, value in flatten(record.key).items()}
 
 
+def _data_field(record: Record, name: str) -> str:
+    """A field of the key's data, empty where there is none."""
+    data = record.key.get("data")
+    return str(data.get(name, "")) if isinstance(data, dict) else ""
+
+
 def _data(record: Record | None) -> tuple[str, int | None] | None:
     """What names the test examples of a run: the hash of its data and how many it scored."""
-    content = flatten(record.key).get("data.sha256") if record else None
-    return (str(content), record.test_examples) if record and content else None
+    content = _data_field(record, "sha256") if record else ""
+    return (content, record.test_examples) if record and content else None
 
 
 def _may_show(record: Record | None, place: tuple[str, int | None], references: References) -> bool:
     """Whether inputs and references may appear: of embedded data, or of data that the user gave them for."""
-    name = flatten(record.key).get("data.name") if record else None
-    return name in EMBEDDED or place in references.scored
+    return place in references.scored or (record is not None and _data_field(record, "name") in EMBEDDED)
 
 
 def _each(record: Record) -> float | None:

@@ -54,7 +54,7 @@ function frame(width, height, xs, ys, { logx, logy, xTitle, yTitle, xText = shor
 
 // Loss by step of one or two runs; null where none has a curve.
 function curves(numbers, width) {
-  const lines = numbers.flatMap((number, i) => Object.entries(runs[number].curve || {}).map(([name, points]) => ({ i, name, points })));
+  const lines = numbers.flatMap((number, i) => Object.entries(later(number).curve).map(([name, points]) => ({ i, name, points })));
   if (!lines.length) return null;
   const points = lines.flatMap((line) => line.points);
   const [made, x, y] = frame(width, 230, points.map((p) => p[0]), points.map((p) => p[1]), { xTitle: "step", yTitle: "loss [nats/token, or nats/text under a head]", label: "Loss by step" });

@@ -48,6 +48,7 @@ function rowInterval(row, measure) {
   return { low: m - half, high: m + half, seeds: true };
 }
 
+const MOST_ROWS = 100; // of one verdict
 const asked = (name) => (state[name] != null && state[name] !== "" && Number.isFinite(Number(state[name])) ? Number(state[name]) : null);
 const meets = (measure, value, limit) => limit == null || (value != null && (measure.better === "higher" ? value >= limit : value <= limit));
 
@@ -91,10 +92,12 @@ function results() {
     }
     return !failed.length;
   });
-  const sets = setsOf(fitting.map((row) => row.runs[0]));
+  const all = setsOf(fitting.map((row) => row.runs[0]));
+  const sets = all.slice(0, MOST_SETS);
   const byRun = new Map(fitting.map((row) => [row.runs[0], row]));
   return [
-    warnDiffering(sets, "Each set has its own best."),
+    warnDiffering(all, "Each set has its own best."),
+    hiddenSets(all),
     el("p", { role: "status" }, el("strong", {}, `${plural(fitting.length, "row")} fit${fitting.length === 1 ? "s" : ""}`), ` of ${candidates.length} finished with ${quality.title}. A row is all seeds of one configuration: quality is their mean, a cost that of the worst seed.`),
     ...sets.map(([number, members]) => setResult(sets.length > 1 ? setNames[number] : "", members.map((i) => byRun.get(i)), memory, quality, speed)),
     [...out].map(([why, list]) => el("details", {}, el("summary", {}, `${plural(list.length, "row")}: ${why}`), el("p", {}, list.slice(0, 200).map((row) => [runLink(row.runs[0], row.label), " · "])))),
@@ -116,7 +119,7 @@ function setResult(title, list, memory, quality, speed) {
   const line = (word) => ([row, why]) => {
     const interval = rowInterval(row, quality);
     const unsure = limit != null && interval.low !== undefined && !(quality.better === "higher" ? interval.low >= limit : interval.high <= limit);
-    return el("tr", { "data-row": rows.indexOf(row), "data-verdict": word }, el("th", { scope: "row" }, runLink(row.runs[0], row.label)), el("td", {}, row.runs.length === 1 ? "one seed" : `${row.runs.length} seeds`),
+    return el("tr", { "data-row": rows.indexOf(row), "data-verdict": word }, el("th", { scope: "row" }, runLink(row.runs[0], row.label)), el("td", { class: "nowrap" }, row.runs.length === 1 ? "one seed" : `${row.runs.length} seeds`),
       columns.map((m) => {
         const value = rowValue(row, m, m !== quality);
         if (value == null) return el("td", { class: "number" }, dash(reason(m, row.runs[0])));
@@ -127,7 +130,8 @@ function setResult(title, list, memory, quality, speed) {
   };
   return el("section", {}, title && el("h2", {}, title),
     el("div", { class: "scroll" }, el("table", { class: "fits" },
-      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "row"), el("th", { scope: "col" }, "seeds"), columns.map((m) => el("th", { scope: "col", class: "number" }, heading(m) + arrow(m))), el("th", { scope: "col" }, quality.title))),
-      el("tbody", {}, [...groups].map(([word, members]) => members.slice(0, 500).map(line(word)))))),
+      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "row"), el("th", { scope: "col" }, "seeds"), columns.map(measureHead), el("th", { scope: "col" }, `${quality.title}: verdict`))),
+      el("tbody", {}, [...groups].map(([word, members]) => [members.slice(0, MOST_ROWS).map(line(word)),
+        members.length > MOST_ROWS && el("tr", {}, el("td", { colspan: 6, class: "muted" }, `and ${members.length - MOST_ROWS} more: ${word}`))])))),
     el("p", { class: "muted" }, "Tied: the paired 95% interval of the difference contains 0. Within a verdict rows stand in the order of the records, not ranked. One seed says nothing of the randomness of training."));
 }

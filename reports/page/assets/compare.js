@@ -83,7 +83,7 @@ function configTable(a, b) {
 }
 
 function predictionPairs(a, b) {
-  const [first, second] = [a, b].map((i) => new Map(examplesOf(i)));
+  const [first, second] = [a, b].map((i) => new Map(later(i).said));
   if (runs[a].place !== runs[b].place) return el("p", { class: "muted" }, "They were scored on different data.");
   const both = [...first.keys()].filter((index) => second.has(index));
   const differing = both.filter((index) => first.get(index) !== second.get(index));

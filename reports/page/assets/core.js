@@ -78,15 +78,14 @@ function runLink(number, text = runs[number].label) {
   return el("button", { type: "button", class: "link", click: () => openRun(number), "data-run": number }, text);
 }
 
-const config = (number) => new Map((runs[number].config || []).map((pair) => data.pairs[pair]));
-
-// The predictions of a run; they lie in parts of the page that are read when asked for.
+// What is wanted of a run only when it is opened lies in parts of the page that are read then.
 const parts = new Map();
-function examplesOf(number) {
+function later(number) {
   const part = Math.floor(number / data.part);
-  if (!parts.has(part)) parts.set(part, JSON.parse($(`examples-${part}`).textContent));
+  if (!parts.has(part)) parts.set(part, JSON.parse($(`later-${part}`).textContent));
   return parts.get(part)[number % data.part];
 }
+const config = (number) => new Map(later(number).config.map((pair) => data.pairs[pair]));
 
 // State: what the address says after `#`, so that a view can be shared.
 const DEFAULTS = { view: "table", dir: "asc", page: "1" };
@@ -119,6 +118,12 @@ function measureChoices(list) {
     groups.get(measure.group).push([measure.key, heading(measure)]);
   }
   return [...groups].map(([group, choices]) => ({ group, choices }));
+}
+
+// The heading of a column that is not sorted: title, then unit and which direction is better.
+function measureHead(measure) {
+  const under = [measure.unit, measure.better && `${measure.better} is better`].filter(Boolean).join(", ");
+  return el("th", { scope: "col", class: "number" }, measure.title, under && el("div", { class: "unit" }, under));
 }
 
 function plural(count, one) {

@@ -47,6 +47,10 @@ function setsOf(numbers) {
   return [...found].sort((a, b) => b[1].length - a[1].length || a[0] - b[0]);
 }
 
+// Sets that a view shows one by one; beyond them it says how many there are.
+const MOST_SETS = 12;
+const hiddenSets = (sets) => sets.length > MOST_SETS && el("p", { class: "warning" }, `The ${MOST_SETS} largest of ${plural(sets.length, "set")} are shown; filter for the others.`);
+
 // The fields in which comparable sets differ: [field, its values].
 function differences(sets) {
   const names = new Set(sets.flatMap((each) => Object.keys(data.sets[each])));
@@ -67,8 +71,8 @@ function warnDiffering(sets, consequence) {
   const values = (list) => (list.length > 4 ? `${list.slice(0, 4).join(", ")} and ${list.length - 4} more` : list.join(", "));
   return el("div", { class: "warning", role: "note" },
     el("strong", {}, `These runs differ in more than the method: ${sets.length} sets that may not be ranked together. `), consequence,
-    el("ul", {}, told.slice(0, 6).map(([name, list]) => el("li", {}, `${fieldWord(name)}: ${values(list)}`)),
-      told.length > 6 && el("li", {}, `and ${plural(told.length - 6, "more field")}: ${told.slice(6).map(([name]) => fieldWord(name)).join(", ")}`)),
+    el("p", {}, "They differ in ", told.slice(0, 6).map(([name, list]) => `${fieldWord(name)} (${values(list)})`).join(", "),
+      told.length > 6 && [" and ", el("details", {}, el("summary", {}, plural(told.length - 6, "more field")), ` ${told.slice(6).map(([name]) => fieldWord(name)).join(", ")}`)], "."),
     el("button", { type: "button", class: "noprint", click: () => { set({ set: String(sets[0][0]) }); render(); } }, `Show only the largest set (${setNames[sets[0][0]]})`),
   );
 }

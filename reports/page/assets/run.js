@@ -78,7 +78,7 @@ function scoreTable(number) {
 }
 
 function predictions(number) {
-  const said = examplesOf(number);
+  const { said } = later(number);
   const known = data.references[runs[number].place] || {};
   if (!said.length) return el("p", { class: "muted" }, "No predictions beside the record.");
   const shared = said.some(([index]) => known[index]);

@@ -32,7 +32,8 @@ function tradeoffView() {
   const finished = shown.filter((i) => runs[i].status === "ok");
   const known = finished.filter((i) => x.values[i] != null && y.values[i] != null);
   const drawn = known.filter((i) => (!logx || x.values[i] > 0) && (!logy || y.values[i] > 0));
-  const sets = setsOf(drawn);
+  const all = setsOf(drawn);
+  const sets = all.slice(0, MOST_SETS);
   const directed = x.better && y.better;
   const fronts = directed ? sets.map(([number, members]) => [number, paretoFront(members, x, y)]) : [];
   const choose = (name) => (value) => { set({ [name]: value }); renderPanel(); $("panel").querySelector(`[name=${name}]`)?.focus(); };
@@ -48,7 +49,8 @@ function tradeoffView() {
     el("div", { class: "bar" },
       menu("Across (x)", "x", measureChoices(measures), x.key, choose("x")), box("logx", "log x", logx),
       menu("Up (y)", "y", measureChoices(measures), y.key, choose("y")), box("logy", "log y", logy)),
-    warnDiffering(sets, "A front is drawn for each set."),
+    warnDiffering(all, "A front is drawn for each set."),
+    hiddenSets(all),
     !directed && el("p", { class: "warning" }, `No front: neither more nor less ${x.better ? y.title : x.title} is better.`),
     chart,
     sets.length > 1 && el("div", { class: "legend" }, sets.map(([number, members], n) => el("span", {}, el("i", { style: `background:var(--s${n % 6})` }), `${setNames[number]} (${members.length})`))),
@@ -62,7 +64,7 @@ function frontTables(fronts, x, y) {
   return el("div", { class: "columns" }, fronts.map(([number, front]) => el("section", {},
     el("h2", {}, fronts.length > 1 ? `Front: ${setNames[number]}` : "Pareto front"),
     el("div", { class: "scroll" }, el("table", { class: "front-table", "data-set": number },
-      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "run"), [x, y].map((m) => el("th", { scope: "col", class: "number" }, heading(m))))),
+      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "run"), [x, y].map(measureHead))),
       el("tbody", {}, front.map((i) => el("tr", { "data-number": i }, el("th", { scope: "row" }, runLink(i)), [x, y].map((m) => el("td", { class: "number" }, valueCell(m, i, true)))))))))));
 }
 
@@ -98,7 +100,8 @@ function drawScatter(chart, { x, y, logx, logy, drawn, sets, fronts }) {
   made.append(labels, ring);
   const tip = el("div", { class: "tip", hidden: true });
   chart.replaceChildren(made, tip);
-  plotted = { points: drawn.map((i) => [...spot(i), i]).sort((a, b) => a[0] - b[0] || a[1] - b[1]), at: -1 };
+  const visible = [...new Set(sets.flatMap(([, members]) => members))];
+  plotted = { points: visible.map((i) => [...spot(i), i]).sort((a, b) => a[0] - b[0] || a[1] - b[1]), at: -1 };
   const mark = (at, say) => {
     plotted.at = at;
     if (at < 0) { tip.hidden = true; ring.setAttribute("visibility", "hidden"); return; }
