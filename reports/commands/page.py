@@ -1,0 +1,80 @@
+"""One HTML file to explore all runs: table, trade-offs, a run, two runs, what fits; needs no server and no network."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from harness.errors import UserError
+from harness.results import write_atomically
+from reports.page.collect import collect, folders
+from reports.page.html import page
+from reports.page.payload import Options, payload, progress
+from reports.page.references import embedded, with_file
+
+DESCRIPTION = """\
+Write one HTML file with every run of results folders, or of those below a folder. It is opened from disk; it loads
+nothing from anywhere.
+
+It carries what records carry: scores, costs, predictions. Inputs and references of test examples appear for the
+embedded data alone (restaurants, cuisine), unless --references names a file of them: JSON lines with data,
+test_examples, index, input, references, as python -m harness.references writes it. Do not hand on such a page where
+you may not hand on the data."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m reports page", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "--results", type=Path, nargs="+", default=[Path("results")], metavar="FOLDER", help="default: results"
+    )
+    made.add_argument("--output", type=Path, default=Path("page.html"), metavar="FILE", help="default: %(default)s")
+    made.add_argument("--title", default="Runs", help="heading of the page (default: %(default)s)")
+    made.add_argument("--references", type=Path, metavar="FILE", help="inputs and references to show, JSON lines")
+    made.add_argument(
+        "--examples",
+        type=int,
+        default=Options.examples,
+        metavar="N",
+        help="predictions of a run (default: %(default)s)",
+    )
+    made.add_argument(
+        "--intervals",
+        type=int,
+        default=Options.intervals,
+        metavar="N",
+        help="compute intervals of up to N finished runs (default: %(default)s)",
+    )
+    return made
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the page; 0, or 2 with what is wrong on stderr."""
+    options = parser().parse_args(arguments)
+    try:
+        text = built(options, progress)
+        try:
+            write_atomically(options.output, text)
+        except OSError as error:
+            raise UserError(f"--output {options.output}: cannot be written ({error.strerror})") from None
+    except UserError as error:
+        print("\n".join(error.problems), file=sys.stderr)
+        return 2
+    progress(f"{options.output}, {len(text) / 1e6:.1f} MB")
+    return 0
+
+
+def built(options: argparse.Namespace, say: Callable[[str], None]) -> str:
+    """The page's text. Raises UserError."""
+    if problems := [f"--{name}: must be 0 or more" for name in ("examples", "intervals") if getattr(options, name) < 0]:
+        raise UserError(*problems)
+    references = with_file(embedded(), options.references) if options.references else embedded()
+    rows, problems = collect(folders(options.results))
+    for line in problems + [row.run.problem for row in rows if row.run.problem]:
+        say(f"warning: {line}")
+    data = payload(rows, references, Options(options.examples, options.intervals), say)
+    return page(data | {"problems": problems}, options.title)

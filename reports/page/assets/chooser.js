@@ -1,0 +1,137 @@
+// What fits: memory at most, quality at least, speed at least or latency at most.
+const drawsOf = new Map();
+function draws(row, score) {
+  const packed = row.scores?.[score];
+  if (!packed) return null;
+  if (!drawsOf.has(packed)) {
+    const bytes = Uint8Array.from(atob(packed.draws), (character) => character.charCodeAt(0));
+    const view = new DataView(bytes.buffer);
+    drawsOf.set(packed, Float64Array.from({ length: bytes.length / 2 }, (_, i) => packed.from + packed.step * view.getUint16(2 * i, true)));
+  }
+  return drawsOf.get(packed);
+}
+
+function percentile(ordered, share) {
+  const at = share * (ordered.length - 1);
+  const below = Math.floor(at);
+  return ordered[below] + (at - below) * ((ordered[below + 1] ?? ordered[below]) - ordered[below]);
+}
+
+// The interval of one row's score minus another's, or `why` there is none: the draws of all rows are the same.
+function pairedInterval(one, other, score) {
+  const [a, b] = [draws(one, score), draws(other, score)];
+  if (!a || !b) return { why: one.unsure || other.unsure || "the examples do not give this score" };
+  if (one.indices !== other.indices) return { why: "they were scored on different test examples" };
+  const gaps = a.map((value, i) => value - b[i]).sort();
+  return { low: percentile(gaps, 0.025), high: percentile(gaps, 0.975) };
+}
+
+const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+// A row's value of a measure: the mean over its seeds for quality, its worst seed for a cost; null where a seed lacks it.
+function rowValue(row, measure, worst) {
+  const values = row.runs.map((i) => measure.values[i]);
+  if (values.some((value) => value == null)) return null;
+  return worst ? (measure.better === "higher" ? Math.min(...values) : Math.max(...values)) : mean(values);
+}
+
+// The interval of a row's quality, and what it is of.
+function rowInterval(row, measure) {
+  const known = row.scores?.[measure.score];
+  if (known) return { low: known.low, high: known.high };
+  const values = row.runs.map((i) => measure.values[i]);
+  const n = values.length;
+  if (n < 2) return { why: row.unsure || "its examples do not give this score" };
+  const m = mean(values);
+  const std = Math.sqrt(values.reduce((sum, value) => sum + (value - m) ** 2, 0) / (n - 1));
+  const half = (data.student[Math.min(n - 1, data.student.length) - 1] * std) / Math.sqrt(n);
+  return { low: m - half, high: m + half, seeds: true };
+}
+
+const MOST_ROWS = 100; // of one verdict
+const asked = (name) => (state[name] != null && state[name] !== "" && Number.isFinite(Number(state[name])) ? Number(state[name]) : null);
+const meets = (measure, value, limit) => limit == null || (value != null && (measure.better === "higher" ? value >= limit : value <= limit));
+
+function chooserMeasures() {
+  const count = (m) => m.values.reduce((sum, value) => sum + (value != null), 0);
+  const of = (group) => measures.filter((m) => m.group === group && m.better).map((m) => byKey.get(m.key));
+  const usual = ["train_cuda_allocated_bytes", "train_rss_above_base_bytes", "evaluate_seconds_per_example"];
+  const most = (list) => list.find((m) => usual.includes(m.key)) || [...list].sort((a, b) => count(b) - count(a))[0];
+  const quality = byKey.get(state.cq) || byKey.get("bleu") || byKey.get("accuracy") || most(of("quality"));
+  return { memory: byKey.get(state.cm) || most(of("memory")), quality, speed: byKey.get(state.cs) || most(of("speed")), of };
+}
+
+function chooserView() {
+  const { memory, quality, speed, of } = chooserMeasures();
+  if (!quality) return [el("p", { class: "empty scroll" }, "No finished run has a score.")];
+  const focus = (name) => $("panel").querySelector(`[name=${name}]`)?.focus();
+  const choice = (name, label, list, chosen) => list.length > 0 && menu(label, name, measureChoices(list), chosen?.key, (value) => { set({ [name]: value }); renderPanel(); focus(name); });
+  const limit = (name, measure, unit) => measure && el("label", { class: "limit" }, `${measure.better === "higher" ? "at least" : "at most"}${unit ? ` [${unit}]` : ""}`,
+    el("input", { type: "number", step: "any", name, value: state[name] ?? "", size: 8, placeholder: "any", input: (event) => { set({ [name]: event.target.value }); $("chosen").replaceChildren(...results()); } }));
+  return [
+    el("div", { class: "bar", role: "group", "aria-label": "What is asked" },
+      choice("cm", "Memory", of("memory"), memory), limit("cml", memory, "GiB"),
+      choice("cq", "Quality", of("quality"), quality), limit("cql", quality, quality.unit),
+      choice("cs", "Speed", of("speed"), speed), limit("csl", speed, speed?.unit)),
+    el("div", { id: "chosen" }, results()),
+  ];
+}
+
+function results() {
+  const { memory, quality, speed } = chooserMeasures();
+  const gib = asked("cml");
+  const limits = [[memory, gib == null ? null : gib * 2 ** 30, true], [quality, asked("cql"), false], [speed, asked("csl"), true]].filter(([measure]) => measure);
+  const inView = new Set(shown);
+  const candidates = rows.filter((row) => row.runs.some((i) => inView.has(i)) && row.runs.some((i) => quality.values[i] != null));
+  const out = new Map();
+  const fitting = candidates.filter((row) => {
+    const failed = limits.filter(([measure, limit, worst]) => limit != null && !meets(measure, rowValue(row, measure, worst), limit));
+    for (const [measure, , worst] of failed.slice(0, 1)) {
+      const why = `${measure.title} ${rowValue(row, measure, worst) == null ? "not measured" : "outside the limit"}`;
+      out.set(why, [...(out.get(why) || []), row]);
+    }
+    return !failed.length;
+  });
+  const all = setsOf(fitting.map((row) => row.runs[0]));
+  const sets = all.slice(0, MOST_SETS);
+  const byRun = new Map(fitting.map((row) => [row.runs[0], row]));
+  return [
+    warnDiffering(all, "Each set has its own best."),
+    hiddenSets(all),
+    el("p", { role: "status" }, el("strong", {}, `${plural(fitting.length, "row")} fit${fitting.length === 1 ? "s" : ""}`), ` of ${candidates.length} finished with ${quality.title}. A row is all seeds of one configuration: quality is their mean, a cost that of the worst seed.`),
+    ...sets.map(([number, members]) => setResult(sets.length > 1 ? setNames[number] : "", members.map((i) => byRun.get(i)), memory, quality, speed)),
+    [...out].map(([why, list]) => el("details", {}, el("summary", {}, `${plural(list.length, "row")}: ${why}`), el("p", {}, list.slice(0, 200).map((row) => [runLink(row.runs[0], row.label), " · "])))),
+  ].flat().filter(Boolean);
+}
+
+// One comparable set: the best by value, what is tied with it, what is below it, what is not known.
+function setResult(title, list, memory, quality, speed) {
+  const best = list.reduce((found, row) => (!found || better(quality, rowValue(row, quality), rowValue(found, quality)) ? row : found), null);
+  const groups = new Map([["best", []], ["tied with the best", []], ["below the best", []], ["not known whether tied", []]]);
+  for (const row of list) {
+    if (row === best) { groups.get("best").push([row]); continue; }
+    const gap = pairedInterval(best, row, quality.score);
+    if (gap.why) groups.get("not known whether tied").push([row, gap.why]);
+    else groups.get(gap.low <= 0 && gap.high >= 0 ? "tied with the best" : "below the best").push([row]);
+  }
+  const columns = [quality, memory, speed].filter(Boolean);
+  const limit = asked("cql");
+  const line = (word) => ([row, why]) => {
+    const interval = rowInterval(row, quality);
+    const unsure = limit != null && interval.low !== undefined && !(quality.better === "higher" ? interval.low >= limit : interval.high <= limit);
+    return el("tr", { "data-row": rows.indexOf(row), "data-verdict": word }, el("th", { scope: "row" }, runLink(row.runs[0], row.label)), el("td", { class: "nowrap" }, row.runs.length === 1 ? "one seed" : `${row.runs.length} seeds`),
+      columns.map((m) => {
+        const value = rowValue(row, m, m !== quality);
+        if (value == null) return el("td", { class: "number" }, dash(reason(m, row.runs[0])));
+        if (m !== quality) return el("td", { class: "number" }, format(m, value));
+        return el("td", { class: "number" }, format(m, value), interval.why ? el("span", { class: "ci", title: interval.why }, "interval not known") : el("span", { class: "ci" }, range(m, [interval.low, interval.high]), interval.seeds && " over seeds"));
+      }),
+      el("td", {}, el("span", { class: word.startsWith("below") || word.startsWith("not") ? "chip" : "chip good", title: why || null }, list.length === 1 ? "the only one" : word), unsure && el("div", { class: "ci" }, "its interval reaches past the limit")));
+  };
+  return el("section", {}, title && el("h2", {}, title),
+    el("div", { class: "scroll" }, el("table", { class: "fits" },
+      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "row"), el("th", { scope: "col" }, "seeds"), columns.map(measureHead), el("th", { scope: "col" }, `${quality.title}: verdict`))),
+      el("tbody", {}, [...groups].map(([word, members]) => [members.slice(0, MOST_ROWS).map(line(word)),
+        members.length > MOST_ROWS && el("tr", {}, el("td", { colspan: 6, class: "muted" }, `and ${members.length - MOST_ROWS} more: ${word}`))])))),
+    el("p", { class: "muted" }, "Tied: the paired 95% interval of the difference contains 0. Within a verdict rows stand in the order of the records, not ranked. One seed says nothing of the randomness of training."));
+}

@@ -1,0 +1,122 @@
+"""The numbers that the page shows of a run: title, unit, how they are written, and which direction is better."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from reports import columns as c
+
+Better = Literal["lower", "higher", ""]
+
+LOWER = ("loss", "perplexity", "ser", "ter", "ece", "brier")
+"""Beginnings of the names of scores of which less is better."""
+UNDIRECTED = ("length_ratio", "copy_rate", "repetition", "distinct")
+"""Beginnings of the names of scores of which neither more nor less is better."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column of numbers."""
+
+    column: c.Column
+    better: Better = ""
+    """Which of two values is better; empty where neither is."""
+    group: str = ""
+    """Heading under which menus list it."""
+
+
+def _group(name: str, *columns: tuple[c.Column, Better]) -> tuple[Measure, ...]:
+    return tuple(Measure(column, better, name) for column, better in columns)
+
+
+SETTINGS = _group(
+    "settings",
+    (c.RANK[0], ""),
+    (c.LEARNING_RATE[0], ""),
+    (c.Column("seed", "seed", "count"), ""),
+    (c.Column("test_examples", "test examples", "count"), ""),
+    (c.Column("step", "steps done", "count"), ""),
+    (c.Column("train_tokens", "training tokens", "count"), ""),
+)
+SIZE = _group(
+    "size",
+    (c.PARAMETERS[0], "lower"),
+    (c.PARAMETERS[1], "lower"),
+    (c.DISK[0], "lower"),
+    (c.Column("full_copy_bytes", "full copy on disk", "disk"), "lower"),
+)
+MEMORY = _group(
+    "memory",
+    (c.CUDA[0], "lower"),
+    (c.Column("train_cuda_reserved_bytes", "training peak CUDA, reserved", "memory"), "lower"),
+    (c.CUDA[1], "lower"),
+    (c.RSS[0], "lower"),
+    (c.RSS[1], "lower"),
+    (c.Column("process_peak_rss_bytes", "process peak", "memory"), "lower"),
+)
+SPEED = _group(
+    "speed",
+    (c.SPEED[0], "higher"),
+    (c.Column("train_samples_per_second", "training", "speed", "examples/s"), "higher"),
+    (c.Column("evaluate_seconds_per_example", "evaluation time", "loss", "s/example"), "lower"),
+    (c.Column("train_seconds", "training time", "seconds", "s"), "lower"),
+    (c.SECONDS[0], "lower"),
+)
+FORGETTING = _group(
+    "forgetting",
+    (c.FORGETTING[0], "lower"),
+    (c.FORGETTING[1], "lower"),
+    (c.FORGETTING[2], "higher"),
+    (c.FORGETTING[3], "higher"),
+    (c.FORGETTING[4], "lower"),
+    (c.FORGETTING[5], "higher"),
+)
+OTHERWISE = _group(
+    "consistency",
+    (c.TYPOS[0], "higher"),
+    (c.TYPOS[1], "higher"),
+    (c.PARAPHRASES[0], "higher"),
+    (c.PARAPHRASES[1], "higher"),
+    (c.PARAPHRASES[2], "higher"),
+)
+
+
+def scores(quality: dict[str, str]) -> tuple[Measure, ...]:
+    """The scores, given column -> field of the record."""
+    return tuple(Measure(column, direction(column.key), "quality") for column in c.score_columns(quality))
+
+
+def measures(quality: dict[str, str]) -> tuple[Measure, ...]:
+    """Every measure, in the order of menus and tables."""
+    return (*scores(quality), *SIZE, *MEMORY, *SPEED, *FORGETTING, *OTHERWISE, *SETTINGS)
+
+
+def direction(name: str) -> Better:
+    """Which values of a score are better, by its name; of a mixture's task, that of the score."""
+    plain = name.rpartition("/")[2].rpartition(" ")[2].removeprefix("val_").removeprefix("word_")
+    return "" if plain.startswith(UNDIRECTED) else "lower" if plain.startswith(LOWER) else "higher"
+
+
+def shape(kind: c.Kind, values: Sequence[float]) -> tuple[str, dict[str, Any]]:
+    """The unit ("" for that of the column) and how the page writes the values of a column, as `columns.written` does:
+    `divisor`, then decimals (`fixed`) or significant digits (`digits`), `sign` for a plus."""
+    largest = max((abs(value) for value in values), default=0.0)
+    if kind in ("disk", "memory"):
+        unit, size = c.byte_unit(list(values), c.DISK_UNITS if kind == "disk" else c.MEMORY_UNITS)
+        places = 2 if kind == "memory" and largest < 10 * size else 1
+        return unit, {"divisor": size, "fixed": places if size > 1 else 0, "comma": True}
+    forms: dict[str, dict[str, Any]] = {
+        "count": {"fixed": 0, "comma": True},
+        "percent": {"digits": 3 if largest < 99.5 else 4},
+        "speed": {"fixed": 0, "comma": True} if largest >= 100 else {"fixed": 1},
+        "loss": {"fixed": 3},
+        "loss_change": {"fixed": 3, "sign": True},
+        "share": {"fixed": 3},
+        "score": {"fixed": 2 if largest > 1.5 else 3},
+        "points": {"fixed": 2, "sign": True},
+        "seconds": {"fixed": 0, "comma": True} if largest >= 100 else {"fixed": 1},
+        "general": {"digits": 6},
+    }
+    return "", forms[kind]

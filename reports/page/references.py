@@ -1,0 +1,75 @@
+"""Inputs and references of test examples: of the embedded data, and of a file that the user names."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+from harness.errors import UserError
+
+Text = tuple[str, tuple[str, ...]]
+"""An input and its references."""
+FORMAT = "data, test_examples, index, input, references"
+"""Fields of a line of the user's file, as `python -m harness.references` writes them."""
+
+
+@dataclass(frozen=True)
+class References:
+    """What is known of the test examples of some data."""
+
+    whole: Mapping[str, Sequence[Text]] = field(default_factory=dict)
+    """By SHA-256 of the data's content: its test split."""
+    scored: Mapping[tuple[str, int | None], Mapping[int, Text]] = field(default_factory=dict)
+    """By SHA-256 and number of scored examples: the example of each index."""
+
+    def of(self, data: str, count: int | None) -> Mapping[int, Text]:
+        """By index, the test examples of a run that scored `count` examples of this data; empty where unknown."""
+        if count is None:
+            return {}
+        if (data, count) in self.scored:
+            return self.scored[data, count]
+        split = self.whole.get(data, ())
+        return dict(enumerate(picked(split, count)))
+
+
+def picked(split: Sequence[Text], count: int) -> Sequence[Text]:
+    """The examples of a split that a run scores: `harness.task.pick`, which a report does not import."""
+    if count >= len(split):
+        return split if count == len(split) else ()
+    return [split[i] for i in sorted(random.Random("examples").sample(range(len(split)), count))]
+
+
+def embedded() -> References:
+    """Of the embedded data in their default size and seed."""
+    whole: dict[str, list[Text]] = defaultdict(list)
+    text = files("reports.page").joinpath("assets/embedded.jsonl").read_text(encoding="utf-8")
+    for line in map(json.loads, text.splitlines()):
+        whole[line["data"]].append((line["input"], tuple(line["references"])))
+    return References(whole)
+
+
+def with_file(known: References, path: Path) -> References:
+    """`known` and the examples of a user's file. Raises UserError that names the line."""
+    scored: dict[tuple[str, int | None], dict[int, Text]] = defaultdict(dict)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--references {path}: cannot be read ({error})") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            told = json.loads(line)
+            texts = told["references"]
+            if not isinstance(texts, list) or not all(isinstance(text, str) for text in [told["input"], *texts]):
+                raise TypeError("input is no text, or references no list of texts")
+            place = (str(told["data"]), int(told["test_examples"]))
+            scored[place][int(told["index"])] = (told["input"], tuple(texts))
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"--references {path}:{number}: not an object of {FORMAT} ({error!r})") from None
+    return References(known.whole, {**known.scored, **scored})
