@@ -244,13 +244,14 @@ class Record(_Section):
     @cached_property
     def flat_key(self) -> dict[str, Any]:
         """The key on one level, with dotted names."""
-        return dict(_flat(self.key, ""))
+        return dict(flat_items(self.key))
 
 
-def _flat(value: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def flat_items(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested mappings on one level, with dotted names."""
     for name, inner in value.items():
         if isinstance(inner, dict):
-            yield from _flat(inner, f"{prefix}{name}.")
+            yield from flat_items(inner, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", inner
 

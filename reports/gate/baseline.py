@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from harness.errors import UserError
-from harness.results import Record, hash_of, write_atomically
-from reports.groups import flatten
+from harness.results import Record, flat_items, hash_of, write_atomically
 from reports.paired import scores_with_examples
 from reports.read import Run, UnusablePredictions, example_parts, finite
 
@@ -191,7 +190,7 @@ def _scores(record: Record) -> list[tuple[str, float]]:
 def _exact(record: Record) -> dict[str, int]:
     """The numbers of the sections that do not vary, by dotted name."""
     content = record.model_dump()
-    found = flatten({name: content[name] for name in EXACT if content.get(name)})
+    found = dict(flat_items({name: content[name] for name in EXACT if content.get(name)}))
     return {name: value for name, value in found.items() if isinstance(value, int)}
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from harness.results import Record
 from reports.compare import Comparison, show
 from reports.frame import quality_columns, tidy, why_missing
-from reports.groups import flatten
 from reports.page.collect import FEW_POINTS, MANY, POINTS, Shown, curve, predictions
 from reports.page.comparable import comparable
 from reports.page.measures import Measure, measures, shape
@@ -181,7 +180,7 @@ def _absent(
 
 def _key(record: Record) -> dict[str, str]:
     """A record's key, one level deep, as text."""
-    return {name: show(value) for name, value in flatten(record.key).items()}
+    return {name: show(value) for name, value in record.flat_key.items()}
 
 
 def _data_field(record: Record, name: str) -> str:
