@@ -349,6 +349,18 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert SCALED in sweep_report(tmp_path, [], "markdown", "auto")  # a sweep in a folder is listed too
 
 
+def test_a_truncated_record_is_a_warning_and_no_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [lora(tmp_path, rank, 0) for rank in (4, 16)]
+    ablation(tmp_path, SCALED, *runs)
+    path = run_folder(tmp_path, runs[0]) / "record.json"
+    path.write_text(path.read_text()[:100])
+    assert main(["paper", "lora_rank_ablation", "--results", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert "not a whole record" in said.err
+    bleu = {row["r"]: row["ours"] for row in rows(said.out, "lora_rank_ablation: BLEU")}
+    assert (bleu["4"][0], bleu["16"]) == ("—", "47.00")
+
+
 def test_a_file_that_does_not_fit_is_refused() -> None:
     content = yaml.safe_load((ROOT / "reports/papers/vera_gpt3_storage.yaml").read_text())
     content["rows"][0]["values"].pop()
