@@ -309,11 +309,28 @@ def test_each_sweep_has_both_scales(name: str) -> None:
 ON_E2E = [name for name in paper_names() if read_paper(name).data and name != "qlora_datatypes"]
 
 
-@pytest.mark.parametrize("sweep", [sweep for name in ON_E2E for sweep in read_paper(name).sweeps()])
+MATCHED = [sweep for name in ON_E2E for sweep in read_paper(name).sweeps()]
+
+
+def write_e2e(folder: Path) -> None:
+    """A data set of one pair a split, in E2E's files."""
+    for name in ("trainset", "devset", "testset_w_refs"):
+        (folder / f"{name}.csv").write_text(f'mr,ref\n"name[The {name}]","The {name} is a place."\n')
+
+
+@pytest.mark.parametrize("sweep", [n for n in sweep_names() if n.startswith("papers/") and n not in MATCHED])
+def test_the_other_sweeps_compose(sweep: str, harness: Harness, tmp_path: Path) -> None:
+    write_e2e(tmp_path)
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"wiki.{split}.raw").write_text(f" = A title = \n \n The text of {split} . \n")
+    dry = harness(f"+sweep={sweep}", "--dry-run", f"data.path={tmp_path}", small=())
+    assert dry.returncode == 0, dry.stderr
+
+
+@pytest.mark.parametrize("sweep", MATCHED)
 def test_every_row_that_has_a_counterpart_finds_it_in_the_sweep(sweep: str, harness: Harness, tmp_path: Path) -> None:
     """By the harness's own keys of the sweep's points: what a table asks for is what its sweep makes, once."""
-    for name in ("trainset", "devset", "testset_w_refs"):
-        (tmp_path / f"{name}.csv").write_text(f'mr,ref\n"name[The {name}]","The {name} is a place."\n')
+    write_e2e(tmp_path)
     given = [f"data.path={tmp_path}", "seed=0", "tracker=none"]
     dry = harness(f"+sweep={sweep}", "--dry-run", *given, small=())
     assert dry.returncode == 0, dry.stderr
@@ -347,6 +364,18 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["paper", "lora_rank_ablation", "--results", str(tmp_path), "--output", str(output)]) == 0
     assert "47.00" in output.read_text()
     assert SCALED in sweep_report(tmp_path, [], "markdown", "auto")  # a sweep in a folder is listed too
+
+
+def test_a_truncated_record_is_a_warning_and_no_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [lora(tmp_path, rank, 0) for rank in (4, 16)]
+    ablation(tmp_path, SCALED, *runs)
+    path = run_folder(tmp_path, runs[0]) / "record.json"
+    path.write_text(path.read_text()[:100])
+    assert main(["paper", "lora_rank_ablation", "--results", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert "not a whole record" in said.err
+    bleu = {row["r"]: row["ours"] for row in rows(said.out, "lora_rank_ablation: BLEU")}
+    assert (bleu["4"][0], bleu["16"]) == ("—", "47.00")
 
 
 def test_a_file_that_does_not_fit_is_refused() -> None:
