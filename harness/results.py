@@ -243,8 +243,8 @@ class Record(_Section):
 
     @cached_property
     def flat_key(self) -> dict[str, Any]:
-        """The key on one level: dotted names, sorted."""
-        return dict(sorted(_flat(self.key, "")))
+        """The key on one level, with dotted names."""
+        return dict(_flat(self.key, ""))
 
 
 def _flat(value: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

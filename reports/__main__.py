@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import gc
 import importlib
 import os
 import sys
@@ -186,4 +187,5 @@ def write(path: Path, content: str | bytes) -> None:
 
 
 if __name__ == "__main__":
+    gc.disable()  # records are many small objects that all live to the end; looking for garbage only takes time
     sys.exit(main())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -119,13 +119,14 @@ def memory_columns(frame: pd.DataFrame) -> tuple[Column, ...]:
     return CUDA + RSS if cuda and rss else CUDA if cuda else RSS
 
 
-def written(kind: Kind, values: pd.Series[float]) -> tuple[str, list[str]]:
+def written(kind: Kind, values: Iterable[float]) -> tuple[str, list[str]]:
     """The unit that the kind and the known values suggest (or ""), and each known value as text."""
-    unit, write = writer(kind, values)
-    return unit, [write(float(value)) for value in values]
+    numbers = [float(value) for value in values]
+    unit, write = writer(kind, numbers)
+    return unit, [write(number) for number in numbers]
 
 
-def writer(kind: Kind, values: pd.Series[float]) -> tuple[str, Callable[[float], str]]:
+def writer(kind: Kind, values: Iterable[float]) -> tuple[str, Callable[[float], str]]:
     """The unit that the kind and the known values of a column suggest (or ""), and what writes one of them."""
     numbers = [float(value) for value in values]
     if kind in ("disk", "memory"):

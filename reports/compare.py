@@ -195,9 +195,9 @@ def _split(
 
 def show(value: Any) -> str:
     """A setting as people write it; the beginning of a hash."""
-    if isinstance(value, str) and re.fullmatch("[0-9a-f]{40,}", value):
-        return value[:12]
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, str):
+        return value[:12] if re.fullmatch("[0-9a-f]{40,}", value) else value
+    return str(value) if type(value) is int else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _scored(rows: Sequence[Group], score: str | None) -> tuple[list[_Scored], dict[str, Verdict]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache, lru_cache
 from statistics import fmean
 from typing import Any
 
@@ -76,6 +77,7 @@ QUALITY_ORDER = (
 """The order of scores in tables; others follow."""
 
 
+@lru_cache(maxsize=16)
 def quality_columns(sweep: Sweep) -> dict[str, str]:
     """Column -> field, of every score that a record of the sweep names, and of its tasks of lm-evaluation-harness."""
     names = {name for record in sweep.recorded for name in (*record.quality, *record.base_quality)}
@@ -97,9 +99,16 @@ def quality_column(name: str) -> str:
 def value_at(record: Record, path: str) -> Any:
     """The value at a dotted path through fields and mappings, or None."""
     value: Any = record
-    for name in path.split("."):
+    for name in _names(path):
+        if value is None:
+            return None
         value = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
     return finite(value) if isinstance(value, float) else value
+
+
+@cache
+def _names(path: str) -> list[str]:
+    return path.split(".")
 
 
 def why_missing(record: Record, path: str) -> str:

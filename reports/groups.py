@@ -34,12 +34,19 @@ class Group:
         return [run.record for run in self.runs if run.record is not None]
 
 
+@lru_cache(maxsize=100_000)
+def _seedless(run: Run) -> str:
+    """A finished run's key without the seed."""
+    assert run.record is not None
+    return key_without(run.record, SEED)
+
+
 @lru_cache(maxsize=16)
 def groups(sweep: Sweep) -> list[Group]:
     """The finished rows of a sweep by all but their seed, in the sweep's order. Repeats of a seed stay apart."""
     found: dict[str, list[Run]] = defaultdict(list)
-    for run, record in sweep.done:
-        found[key_without(record, SEED)].append(run)
+    for run, _ in sweep.done:
+        found[_seedless(run)].append(run)
     return [Group(runs[0].label, tuple(runs)) for runs in found.values()]
 
 
@@ -65,7 +72,7 @@ def rate(row: Group) -> float:
 
 def key_without(record: Record, *names: str) -> str:
     """The record's key as text, without these fields."""
-    return repr({name: value for name, value in record.flat_key.items() if name not in names})
+    return repr(sorted(item for item in record.flat_key.items() if item[0] not in names))
 
 
 def without(flat: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

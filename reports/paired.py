@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +104,11 @@ def difference(a: Sequence[Run], b: Sequence[Run], score: str) -> Difference:
 def sample(runs: Sequence[Run], score: str) -> Sampled:
     """One score of a row under resampling. Raises UnusablePredictions where its runs do not share test examples, or a
     run has none that give its recorded score."""
+    return _sample(tuple(runs), score)
+
+
+@lru_cache(maxsize=4096)
+def _sample(runs: tuple[Run, ...], score: str) -> Sampled:
     read = [_examples(run, score) for run in runs]
     indices, parts = read[0][0], tuple(part for _, part in read)
     if any(other != indices for other, _ in read):
@@ -134,8 +140,9 @@ def distance(a: Sampled, b: Sampled) -> Interval:
 def randomized(a: Sampled, b: Sampled, shuffles: int = SHUFFLES) -> float:
     """The p-value of approximate randomization (Noreen 1989; Riezler and Maxwell 2005,
     https://aclanthology.org/W05-0908): how often the absolute difference is as large as it is where the two rows'
-    outputs of each example are swapped by a coin. With several seeds each run of one row swaps with each of the
-    other, by the same coins. Raises UnusablePredictions where the rows do not share test examples."""
+    outputs of each example are swapped by a coin. With several seeds the runs of the rows swap one with one in their
+    order, or, where the rows have not as many, each with each; by the same coins. Raises UnusablePredictions where the
+    rows do not share test examples."""
     if a.indices != b.indices or a.parts[0].shape != b.parts[0].shape:
         raise UnusablePredictions("the rows were scored on different test examples")
     observed, items = abs(a.value - b.value), len(a.indices)
@@ -156,16 +163,16 @@ def _coins(start: int, shuffles: int, items: int) -> NDArray[np.float64]:
 def _swapped(a: Sampled, b: Sampled, coins: NDArray[np.float64]) -> NDArray[np.float64]:
     """The difference under each row of coins, [shuffles, examples] of 0 and 1: the mean over pairs of runs."""
     # Of sums, a swap takes one run's swapped examples away and adds the other's.
-    taken = [[coins @ part for part in row.parts] for row in (a, b)]
+    ours, theirs = ([(part.sum(axis=0), coins @ part) for part in row.parts] for row in (a, b))
+    pairs = list(zip(ours, theirs, strict=True) if len(ours) == len(theirs) else product(ours, theirs))
     total = np.zeros(len(coins))
-    for own, moved in zip(a.parts, taken[0], strict=True):
-        for other, arrived in zip(b.parts, taken[1], strict=True):
-            first, second = own.sum(axis=0) - moved + arrived, other.sum(axis=0) - arrived + moved
-            if a.of_sums is None:
-                total += (first - second)[:, 0] / len(own)
-            else:
-                total += a.of_sums(first) - a.of_sums(second)
-    return total / (len(a.parts) * len(b.parts))
+    for (own, moved), (other, arrived) in pairs:
+        first, second = own - moved + arrived, other - arrived + moved
+        if a.of_sums is None:
+            total += (first - second)[:, 0] / coins.shape[1]
+        else:
+            total += a.of_sums(first) - a.of_sums(second)
+    return total / len(pairs)
 
 
 @cache

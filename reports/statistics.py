@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist, fmean, stdev
 
 import numpy as np
@@ -52,6 +53,7 @@ def seed_summary(values: Sequence[float]) -> SeedSummary:
     return SeedSummary(mean, std, Interval(mean - half, mean + half), n)
 
 
+@cache
 def t_quantile(degrees: int) -> float:
     """The quantile of Student's t above which 2.5% lie."""
     from scipy.special import stdtrit

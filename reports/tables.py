@@ -163,7 +163,7 @@ def _seed_interval(row: Group, column: c.Column) -> Cell:
     found = seed_summary(known).interval if known else None
     if found is None:
         return Cell(MISSING)
-    low, high = c.written(column.kind, pd.Series([found.low, found.high]))[1]
+    low, high = c.written(column.kind, [found.low, found.high])[1]
     return Cell(f"[{low}, {high}]")
 
 
@@ -181,11 +181,11 @@ def _cell(
     verdict = comparison.verdicts.get(run.id, Verdict())
     if column.key == "status":
         return _status(run)
-    if column.key == "change" and text and run.done:
+    if column.key == "change" and verdict.change is not None and run.done:
         if verdict.interval is None:
-            return Cell(text, footnotes.mark(f"interval not known: {verdict.unknown}"))
-        low, high = c.written(column.kind, pd.Series([verdict.interval.low, verdict.interval.high]))[1]
-        return Cell(f"{c.written(column.kind, pd.Series([verdict.change]))[1][0]} [{low}, {high}]")
+            return Cell(text or "", footnotes.mark(f"interval not known: {verdict.unknown}"))
+        low, high = c.written(column.kind, [verdict.interval.low, verdict.interval.high])[1]
+        return Cell(f"{c.written(column.kind, [verdict.change])[1][0]} [{low}, {high}]")
     if text is not None or column.key == "verdict":
         return Cell(text or "", _marks(row, column, verdict, comparison, footnotes))
     if run.done is None:
