@@ -1,4 +1,4 @@
-"""figures of sweeps: quality by rank and against cost, memory, loss curves, forgetting, learning rates, profiles
+"""figures of a sweep (SVG, PNG): rank, Pareto fronts, memory, loss curves, forgetting, learning rates, profiles
 
 Each file in `reports/figures` that does not begin with `_` is one. Files are named SWEEP_FIGURE.FORMAT. A figure that a
 sweep has no data for is left out, with a line on stderr that says why.

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.figures._data import Data, NoData, Row
 from reports.figures._labels import Label, at_ends
 from reports.figures._style import FAINT, GREY, add_caption, colour, fit_axis, new_figure
+from reports.read import finite
 
-HIGHLIGHTED = 8
-"""Rows that have a colour and a label where there are more."""
+ALL_LABELLED, HIGHLIGHTED = 12, 8
+"""Of more rows than the first, as many as the second have a colour and a label."""
 SMOOTHED = 20
 """A curve is a running mean over one in so many of its steps."""
 DASHES = ("-", "--", ":", "-.")
@@ -34,60 +37,61 @@ def draw(data: Data) -> Figure:
     panels = {name: found for name, found in curves.items() if found}
     if not panels:
         raise NoData("no run has a curve.jsonl")
+    last = {label: curve[max(curve)] for found in panels.values() for label, curve in found.items()}
+    chosen = sorted(last, key=lambda label: last[label])[:HIGHLIGHTED] if len(last) > ALL_LABELLED else list(last)
+    window = max((len(curve) // SMOOTHED for curve in curves["loss"].values()), default=1) or 1
     figure = new_figure(1.0 + 3.2 * len(panels), f"{data.sweep.name}: loss by step")
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    last = {label: curve[max(curve)] for label, curve in list(panels.values())[-1].items()}
-    chosen = sorted(last, key=lambda label: last[label])[:HIGHLIGHTED] if len(last) > HIGHLIGHTED + 4 else list(last)
-    times: dict[str, int] = defaultdict(int)
-    window = 1
     ends = []
     for axes, (name, found) in zip(grid, panels.items(), strict=True):
-        labels = []
-        times.clear()
-        for row in rows:
-            if row.label not in found:
-                continue
-            steps, losses = list(found[row.label]), list(found[row.label].values())
-            if name == "loss":
-                window = max(1, len(steps) // SMOOTHED)
-                losses = list(pd.Series(losses).rolling(window, min_periods=1).mean())
-            ink = colour(row.method) if row.label in chosen else FAINT
-            dash = DASHES[times[row.method] % len(DASHES)] if row.label in chosen else "-"
-            times[row.method] += 1
-            mark = "o" if name == "val_loss" or len(steps) == 1 else None
-            axes.plot(
-                steps, losses, color=ink, linestyle=dash, linewidth=1.6, marker=mark, markersize=4, gid="curve",
-                zorder=2 + (row.label in chosen),
-            )  # fmt: skip
-            if row.label in chosen:
-                labels.append(Label(row.label, steps[-1], losses[-1], ink))
+        ends.append((axes, _lines(axes, [row for row in rows if row.label in found], found, chosen, name, window)))
         axes.set_ylabel("training loss" if name == "loss" else data.title("val_loss"))
-        fit_axis(axes, "y", [value for curve in found.values() for value in curve.values()])
-        ends.append(labels)
-    base = {
-        value for row in rows for r in row.records if (value := r.base_quality.get("val_loss")) and math.isfinite(value)
-    }
-    if "val_loss" in panels and len(base) == 1:
-        grid[-1].axhline(level := base.pop(), color=GREY, linestyle=":", linewidth=1)
-        grid[-1].annotate(
-            "the base",
-            (0, level),
-            (4, -12),
-            xycoords=grid[-1].get_yaxis_transform(),
-            textcoords="offset points",
-            fontsize=9,
-            color=GREY,
-        )
+        if name == "val_loss":
+            _base(axes, rows)
     grid[-1].set_xlabel("optimizer step")
-    smooth = (
-        f"Training loss: running mean of {window} logged steps."
-        if window > 1
-        else "Training loss: of each logged step."
+    add_caption(
+        figure,
+        data.seeds(),
+        "Lines: means over seeds." if data.several else "",
+        f"Training loss: running mean of {window} logged steps." if window > 1 else "",
+        f"Coloured: the {len(chosen)} rows of lowest loss at the end." if len(chosen) < len(last) else "",
     )
-    pale = f"Coloured: the {len(chosen)} rows of lowest loss at the end." if len(chosen) < len(last) else ""
-    add_caption(figure, data.seeds(), "Lines: means over seeds." if data.several else "", smooth, pale)
-    at_ends(figure, list(zip(grid, ends, strict=True)))
+    at_ends(figure, ends)
     return figure
+
+
+def _lines(
+    axes: Axes, rows: Sequence[Row], found: Mapping[str, Curve], chosen: Sequence[str], name: str, window: int
+) -> list[Label]:
+    """A line for each row, and the labels of the chosen ones; rows of one method differ in their dashes."""
+    times: dict[str, int] = defaultdict(int)
+    labels = []
+    for row in rows:
+        steps, losses = list(found[row.label]), list(found[row.label].values())
+        if name == "loss":
+            losses = list(pd.Series(losses).rolling(window, min_periods=1).mean())
+        bold = row.label in chosen
+        ink = colour(row.method) if bold else FAINT
+        axes.plot(
+            steps, losses, color=ink, linewidth=1.6, markersize=4, gid="curve", zorder=2 + bold,
+            linestyle=DASHES[times[row.method] % len(DASHES)] if bold else "-",
+            marker="o" if name == "val_loss" or len(steps) == 1 else None,
+        )  # fmt: skip
+        times[row.method] += 1
+        labels += [Label(row.label, steps[-1], losses[-1], ink)] if bold else []
+    fit_axis(axes, "y", [value for curve in found.values() for value in curve.values()])
+    return labels
+
+
+def _base(axes: Axes, rows: Sequence[Row]) -> None:
+    """The loss of the untouched base as a line, where all rows have the same."""
+    losses = {value for row in rows for r in row.records if (value := finite(r.base_quality.get("val_loss")))}
+    if len(losses) == 1:
+        axes.axhline(level := losses.pop(), color=GREY, linestyle=":", linewidth=1)
+        axes.annotate(
+            "the base", (0, level), (4, -12), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
+            fontsize=9, color=GREY,
+        )  # fmt: skip
 
 
 def curve_of(row: Row, name: str) -> Curve:
