@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -17,9 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from harness.metrics import of_sums
+from harness.metrics.bleu import of_sums as bleu_of_sums
 from harness.results import Record, read_record, run_folder, run_id, write_sweep
 from reports.paired import sample, scores_with_examples
-from reports.read import Run
+from reports.read import Run, example_parts
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT / "docs" / "results" / "e2e"
@@ -32,30 +35,39 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=10_000, metavar="N", help="default: %(default)s")
     parser.add_argument("--examples", type=int, default=32, metavar="N", help="of each record (default: %(default)s)")
     options = parser.parse_args()
-    print("| what | seconds |\n|---|---:|")
+    print("| what | seconds | of the processor |\n|---|---:|---:|")
     with tempfile.TemporaryDirectory() as temporary:
         for examples in (0, options.examples):
             results = Path(temporary) / str(examples)
             write(results, options.records, examples)
+            kept = f"with {examples} examples each" if examples else "without predictions"
             for form in ("markdown", "csv", "html"):
-                command = [sys.executable, "-m", "reports", "s", "--results", str(results), "--format", form]
-                for turn in ("first", "again"):
-                    seconds = timed(
-                        lambda command=command: subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-                    )
-                    kept = f"with {examples} examples each" if examples else "without predictions"
-                    print(f"| {form} of {options.records:,} records {kept}, {turn} | {seconds:.1f} |", flush=True)
+                table = ["s", "--table", "methods", "--results", str(results), "--format", form]
+                command = [sys.executable, "-m", "reports", *table]
+                timed(
+                    f"table of {options.records:,} records {kept}, {form}",
+                    resource.RUSAGE_CHILDREN,
+                    lambda command=command: subprocess.run(command, cwd=ROOT, check=True, capture_output=True),
+                )
         run = wide(Path(temporary) / "wide", 630)
         scores_with_examples(run)  # reads the file
-        seconds = timed(lambda: [sample([run], name) for name in METRICS])
-        print(f"| 1,000 resamples of {len(METRICS)} metrics over 630 examples | {seconds:.2f} |")
+        timed(
+            f"1,000 resamples of {len(METRICS)} metrics over 630 examples",
+            resource.RUSAGE_SELF,
+            lambda: [sample([run], name) for name in METRICS],
+        )
 
 
-def timed(work: Callable[[], Any]) -> float:
-    """Seconds that it takes."""
-    start = time.perf_counter()
+def timed(what: str, who: int, work: Callable[[], Any]) -> None:
+    """Print the seconds that it takes, by the clock and of the processor."""
+
+    def used() -> float:
+        usage = resource.getrusage(who)
+        return usage.ru_utime + usage.ru_stime
+
+    start, before = time.perf_counter(), used()
     work()
-    return time.perf_counter() - start
+    print(f"| {what} | {time.perf_counter() - start:.2f} | {used() - before:.2f} |", flush=True)
 
 
 def write(results: Path, count: int, examples: int) -> None:
@@ -94,9 +106,7 @@ def counts(generator: np.random.Generator, examples: int, share: float) -> list[
 
 def bleu(rows: list[list[int]]) -> float:
     """Of these statistics."""
-    from harness.metrics.bleu import of_sums
-
-    return float(of_sums(np.sum(rows, axis=0)))
+    return float(bleu_of_sums(np.sum(rows, axis=0)))
 
 
 def wide(results: Path, examples: int) -> Run:
@@ -109,9 +119,6 @@ def wide(results: Path, examples: int) -> Run:
     record: Record = read_record(path / "record.json")
     run = Run(record.id, record.label, "", results, record=record)
     quality = {}
-    from harness.metrics import of_sums
-    from reports.read import example_parts
-
     for name, part in example_parts(run)[1].items():
         combine = of_sums(name)
         quality[name] = float(combine(part.sum(axis=0)) if combine else part.mean())
