@@ -98,6 +98,9 @@ def quality_column(name: str) -> str:
 
 def value_at(record: Record, path: str) -> Any:
     """The value at a dotted path through fields and mappings, or None."""
+    section, _, rest = path.partition(".")
+    if section == "key":
+        return record.flat_key.get(rest)
     value: Any = record
     for name in _names(path):
         if value is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,7 +73,10 @@ def rate(row: Group) -> float:
 
 def key_without(record: Record, *names: str) -> str:
     """The record's key as text, without these fields."""
-    return repr(sorted(item for item in record.flat_key.items() if item[0] not in names))
+    left = dict(record.flat_key)
+    for name in names:
+        left.pop(name, None)
+    return json.dumps(left, sort_keys=True)
 
 
 def without(flat: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
