@@ -60,9 +60,9 @@ class Shift:
 
 
 def spread(repeats: Sequence[Sequence[float]]) -> float:
-    """Standard deviation of a measure over repeats: NORMAL_SCALE times the median distance of two
-    repeats of one side, over all sides. As the median absolute deviation it is not moved by a few outliers; unlike it,
-    it is not too small for three repeats."""
+    """Standard deviation of a measure over repeats: NORMAL_SCALE times the median distance of two repeats of one side,
+    over all sides. As the median absolute deviation it is not moved by a few outliers; unlike it, it is not too small
+    for three repeats."""
     apart = [abs(a - b) for values in repeats for a, b in combinations(values, 2)]
     return NORMAL_SCALE * median(apart) if apart else 0.0
 
