@@ -25,7 +25,12 @@ SPARED = 5
 
 
 def plant_in_train(module: Any) -> None:
-    """Change harness.train."""
+    """Change harness.train. What each run's process would import for itself is imported once, before it is forked."""
+    import transformers.optimization  # noqa: F401
+
+    from harness.metrics import compute
+
+    compute(["bleu", "rouge", "slots"], ["a b"], [["a b"]], ["name[a]"])
     trainer = module.Trainer
     if "clock" in PLANTED:
         trainer._now = lambda _: time.process_time()
