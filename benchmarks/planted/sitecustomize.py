@@ -20,10 +20,17 @@ from typing import Any
 PLANTED = os.environ.get("HARNESS_PLANT", "").split(",")
 SHARE = 0.25
 """By which a step gets longer."""
+SPARED = 5
+"""One answer in as many loses its first word."""
 
 
 def plant_in_train(module: Any) -> None:
-    """Change harness.train."""
+    """Change harness.train. What each run's process would import for itself is imported once, before it is forked."""
+    import transformers.optimization  # noqa: F401
+
+    from harness.metrics import compute
+
+    compute(["bleu", "rouge", "slots"], ["a b"], [["a b"]], ["name[a]"])
     trainer = module.Trainer
     if "clock" in PLANTED:
         trainer._now = lambda _: time.process_time()
@@ -66,7 +73,8 @@ def plant_in_task(module: Any) -> None:
         generate = module.generate
 
         def short(*arguments: Any) -> list[str]:
-            return [text.rpartition(" ")[0] for text in generate(*arguments)]
+            texts = generate(*arguments)
+            return [text if i % SPARED else text.partition(" ")[2] for i, text in enumerate(texts)]
 
         module.generate = short
 

@@ -277,13 +277,18 @@ def _over_suite(runs: dict[str, tuple[Entry, Entry]], level: float) -> Iterator[
             before, after = old.quality.get(score), new.quality.get(score)
             if before is not None and after is not None:
                 groups.setdefault(score, []).append((before, after))
-    groups = {score: pairs for score, pairs in sorted(groups.items()) if len(pairs) > 1}
-    signs = [
-        sign_test([worsening(score) * (after - before) for before, after in pairs], [before for before, _ in pairs])
-        for score, pairs in groups.items()
-    ]
-    worse, better = holm([each.p_worse for each in signs]), holm([each.p_better for each in signs])
-    for (score, pairs), each, p, q in zip(groups.items(), signs, worse, better, strict=True):
+    signs = {
+        score: sign_test(
+            [worsening(score) * (after - before) for before, after in pairs], [before for before, _ in pairs]
+        )
+        for score, pairs in sorted(groups.items())
+        if len(pairs) > 1
+    }
+    # A score that did not move in any run could not have been a finding, and takes no share of the level (Tarone 1990).
+    signs = {score: each for score, each in signs.items() if each.moved}
+    worse, better = holm([each.p_worse for each in signs.values()]), holm([each.p_better for each in signs.values()])
+    for (score, each), p, q in zip(signs.items(), worse, better, strict=True):
+        pairs = groups[score]
         yield Row(
             *("quality", f"all {len(pairs)} runs", f"mean {score}", _verdict(p < level, q < level)),
             *(fmean(before for before, _ in pairs), fmean(after for _, after in pairs), min(p, q)),
