@@ -23,7 +23,8 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -239,6 +240,19 @@ class Record(_Section):
     """By field: why it is null."""
     warnings: list[str] = []
     """What a reader should know, such as a tracker that failed."""
+
+    @cached_property
+    def flat_key(self) -> dict[str, Any]:
+        """The key on one level, with dotted names."""
+        return dict(_flat(self.key, ""))
+
+
+def _flat(value: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, inner in value.items():
+        if isinstance(inner, dict):
+            yield from _flat(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", inner
 
 
 class UnreadableRecord(UserError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import gc
 import importlib
 import os
 import sys
@@ -13,11 +14,12 @@ from pathlib import Path
 from harness.errors import UserError
 from harness.results import write_atomically
 from reports.compare import compare
-from reports.read import Sweep, load_sweep, sweep_names
+from reports.export import FORMATS, exported
+from reports.read import Sweep, listed, load_sweep, sweep_names
 from reports.render import render
 from reports.seeds import seeds_table
 from reports.storage import storage_table
-from reports.tables import sweeps_table, tables_of
+from reports.tables import Table, sweeps_table, tables_of
 
 DESCRIPTION = """\
 Turn the records of a sweep into tables. Without SWEEP, list the sweeps in the results folder.
@@ -34,7 +36,9 @@ examples:
   python -m reports methods                                its tables, as Markdown
   python -m reports methods --table storage                bytes of one base with N adapters, of N full copies
   python -m reports methods --format latex --output t.tex  for a paper (booktabs)
-  python -m reports methods ranks --format csv             raw numbers, one line a run"""
+  python -m reports methods ranks --format csv             raw numbers, one line a run
+  python -m reports methods --score rougeL                 ranked by another score
+  python -m reports methods --allow settings.train.steps   ranked though the rows differ in their steps"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,19 +50,35 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("sweeps", nargs="*", metavar="SWEEP", help="name of a sweep in the results folder")
-    made.add_argument("--results", type=Path, default=Path("results"), metavar="FOLDER", help="default: %(default)s")
+    made.add_argument(
+        "--results",
+        type=Path,
+        action="append",
+        metavar="FOLDER",
+        help="default: results; given again, the runs of several machines are put together",
+    )
     made.add_argument(
         "--format",
-        choices=("markdown", "csv", "latex"),
+        choices=("markdown", "latex", "html", *FORMATS),
         default="markdown",
-        help="markdown (default); csv: raw numbers in full precision; latex: booktabs",
+        help="markdown (default); latex: booktabs; html: a page; csv, json, parquet: raw numbers, a line a run",
     )
     made.add_argument(
         "--table",
-        choices=("methods", "rank", "storage", "seeds", "auto"),
+        choices=("methods", "rank", "lr", "storage", "seeds", "auto"),
         default="auto",
-        help="auto (default): methods, and rank where three rows differ only in rank; storage: bytes of many tasks; "
-        "seeds: spread and agreement of rows that differ only in the seed",
+        help="auto (default): methods, rank where three rows differ only in rank, lr where rows differ only in the "
+        "learning rate; storage: bytes of many tasks; seeds: agreement of rows that differ only in the seed",
+    )
+    made.add_argument(
+        "--score", metavar="NAME", help="what rows are compared by (default: accuracy, bleu or the first)"
+    )
+    made.add_argument(
+        "--allow",
+        metavar="FIELD,…",
+        type=lambda text: tuple(filter(None, text.split(","))),
+        default=(),
+        help="rank rows though they differ in these fields of their keys, such as settings.train.steps",
     )
     made.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
     return made
@@ -75,7 +95,7 @@ def command_lines() -> str:
     return "\n".join(f"  python -m reports {name:<12}{text.partition(chr(10))[0]}" for name, text in said.items())
 
 
-def load_all(results: Path, names: Sequence[str]) -> list[Sweep]:
+def load_all(results: Path | Sequence[Path], names: Sequence[str]) -> list[Sweep]:
     """The sweeps, with a warning on stderr for each record that cannot be read. Raises UserError, once for all."""
     sweeps: list[Sweep] = []
     problems: list[str] = []
@@ -92,24 +112,38 @@ def load_all(results: Path, names: Sequence[str]) -> list[Sweep]:
     return sweeps
 
 
-def report(results: Path, names: Sequence[str], form: str, which: str) -> str:
-    """The text of the report. Raises UserError."""
+def report(
+    results: Path | Sequence[Path],
+    names: Sequence[str],
+    form: str,
+    which: str,
+    score: str | None = None,
+    allow: Sequence[str] = (),
+) -> str:
+    """The text of the report, in any format but Parquet. Raises UserError."""
+    tables = tables_for(results, names, which if form not in FORMATS or which != "auto" else "methods", score, allow)
+    return str(exported(tables, form)) if form in FORMATS else render(tables, form)
+
+
+def tables_for(
+    results: Path | Sequence[Path], names: Sequence[str], which: str, score: str | None, allow: Sequence[str]
+) -> list[Table]:
+    """The tables of the report. Raises UserError."""
     if not names:
-        return render([sweeps_table(load_all(results, sweep_names(results)))], form)
+        return [sweeps_table(load_all(results, sweep_names(results)))]
     sweeps = load_all(results, names)
-    empty = [
-        f"{sweep.name}: none of its {len(sweep.runs)} runs has a readable record in {results}; "
+    if empty := [
+        f"{sweep.name}: none of its {len(sweep.runs)} runs has a readable record in {listed(results)}; "
         f"run it (python -m harness +sweep={sweep.name})"
         for sweep in sweeps
         if not sweep.recorded
-    ]
-    if empty:
+    ]:
         raise UserError(*empty)
     if which == "storage":
-        return render([storage_table(sweep) for sweep in sweeps], form)
+        return [storage_table(sweep) for sweep in sweeps]
     if which == "seeds":
-        return render([seeds_table(sweep) for sweep in sweeps], form)
-    return render([table for sweep in sweeps for table in tables_of(sweep, compare(sweep), which)], form)
+        return [seeds_table(sweep) for sweep in sweeps]
+    return [table for sweep in sweeps for table in tables_of(sweep, compare(sweep, score, allow), which)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -119,7 +153,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(importlib.import_module(f"reports.commands.{given[0]}").main(given[1:]))
     options = parser().parse_args(given)
     try:
-        text = report(options.results, options.sweeps, options.format, options.table)
+        results, form = options.results or [Path("results")], options.format
+        if form == "parquet":
+            if options.output is None:
+                raise UserError("--format parquet: is no text; name a file with --output")
+            tables = tables_for(results, options.sweeps, options.table, options.score, options.allow)
+            write(options.output, exported(tables, form))
+            return 0
+        text = report(results, options.sweeps, form, options.table, options.score, options.allow)
         if options.output is None:
             print(text, end="", flush=True)
         else:
@@ -133,13 +174,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, content: str | bytes) -> None:
     """Write a report to a file. Raises UserError where that is not possible."""
     try:
-        write_atomically(path, text)
+        if isinstance(content, str):
+            write_atomically(path, content)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
     except OSError as error:
         raise UserError(f"--output {path}: cannot be written ({error.strerror})") from None
 
 
 if __name__ == "__main__":
+    gc.disable()  # records are many small objects that all live to the end; looking for garbage only takes time
     sys.exit(main())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
 
+from reports.compare import Comparison
 from reports.frame import DERIVED, FIELDS
+from reports.scores import TITLES, title_of
 
 Kind = Literal[
     "text",
@@ -23,6 +26,7 @@ Kind = Literal[
     "points",
     "seconds",
     "general",
+    "p",
 ]
 MINUS = "\N{MINUS SIGN}"
 DISK_UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
@@ -63,7 +67,7 @@ CUDA = (
     Column("evaluate_cuda_allocated_bytes", "evaluation peak CUDA", "memory"),
 )
 SPEED = (Column("train_tokens_per_second", "training", "speed", "tokens/s"),)
-CHANGE = (Column("bleu_change", "change of BLEU [95% interval]", "points"),)
+SEEDS = (Column("seeds", "seeds", "count"),)
 VERDICT = (Column("verdict", "verdict", "text"),)
 FORGETTING = (
     Column("general_text_loss_change_nats_per_token", "general text: change of loss", "loss_change", "nats/token"),
@@ -86,14 +90,6 @@ SECONDS = (Column("total_seconds", "wall time", "seconds", "s"),)
 STATUS = (Column("status", "status", "text"),)
 RANK = (Column("rank", "r", "count"),)
 
-TITLES = {"bleu": "BLEU", "nist": "NIST", "meteor": "METEOR", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2"}
-TITLES |= {"rougeL": "ROUGE-L", "cider": "CIDEr", "ser": "slot error rate", "val_loss": "validation loss"}
-TITLES |= {"rouge_l": "ROUGE_L", "rougeLsum": "ROUGE-Lsum", "nist_pymteval": "NIST (pymteval)"}
-TITLES |= {"chrf": "chrF", "ter": "TER", "exact_match": "exact match", "token_f1": "token F1"}
-TITLES |= {"numeric_match": "numeric match", "f1": "F1", "matthews": "Matthews", "ece": "ECE", "brier": "Brier"}
-TITLES |= {"accuracy": "accuracy", "macro_f1": "macro F1", "accuracy_normalised": "accuracy (normalised)"}
-TITLES |= {"ece_normalised": "ECE (normalised)", "brier_normalised": "Brier (normalised)"}
-
 
 def score_columns(quality: dict[str, str]) -> tuple[Column, ...]:
     """Columns of the scores, given column -> field of the record."""
@@ -102,9 +98,19 @@ def score_columns(quality: dict[str, str]) -> tuple[Column, ...]:
     return tuple(
         Column(key, TITLES["val_loss"], "loss", "nats/text" if head else "nats/token")
         if path == "quality.val_loss"
-        else Column(key, TITLES.get(key, key), "score")
+        else Column(key, title_of(key), "score")
         for key, path in quality.items()
     )
+
+
+def change_columns(comparison: Comparison, frame: pd.DataFrame) -> tuple[Column, ...]:
+    """The main score's change from the base, and p-values where there are any."""
+    score, against = comparison.score, comparison.against
+    if score is None:
+        return ()
+    kind: Kind = "points" if score in frame and (frame[score].abs() > 1.5).any() else "loss_change"
+    tested = (Column("p_holm", f"p against {against} [Holm]", "p"),) if against else ()
+    return (Column("change", f"change of {title_of(score)} [95% interval]", kind), *tested)
 
 
 def memory_columns(frame: pd.DataFrame) -> tuple[Column, ...]:
@@ -113,17 +119,24 @@ def memory_columns(frame: pd.DataFrame) -> tuple[Column, ...]:
     return CUDA + RSS if cuda and rss else CUDA if cuda else RSS
 
 
-def written(kind: Kind, values: pd.Series[float]) -> tuple[str, list[str]]:
+def written(kind: Kind, values: Iterable[float]) -> tuple[str, list[str]]:
     """The unit that the kind and the known values suggest (or ""), and each known value as text."""
+    numbers = [float(value) for value in values]
+    unit, write = writer(kind, numbers)
+    return unit, [write(number) for number in numbers]
+
+
+def writer(kind: Kind, values: Iterable[float]) -> tuple[str, Callable[[float], str]]:
+    """The unit that the kind and the known values of a column suggest (or ""), and what writes one of them."""
     numbers = [float(value) for value in values]
     if kind in ("disk", "memory"):
         unit, size = byte_unit(numbers, DISK_UNITS if kind == "disk" else MEMORY_UNITS)
         # Peaks are close to one another: rows a tenth apart must not look alike.
         places = 2 if kind == "memory" and max(numbers, default=0.0) < 10 * size else 1
-        return unit, [signed(f"{number / size:,.{places if number and size > 1 else 0}f}") for number in numbers]
+        return unit, lambda number: signed(f"{number / size:,.{places if number and size > 1 else 0}f}")
     largest = max((abs(number) for number in numbers), default=0.0)
     forms: dict[str, str] = {
-        "count": ",.0f",
+        "count": ",.0f" if all(number == int(number) for number in numbers) else ",.1f",
         "percent": ".3g" if largest < 99.5 else ".4g",
         "speed": ",.0f" if largest >= 100 else ".1f",
         "loss": ".3f",
@@ -134,8 +147,9 @@ def written(kind: Kind, values: pd.Series[float]) -> tuple[str, list[str]]:
         "points": "+.2f",
         "seconds": ",.0f" if largest >= 100 else ".1f",
         "general": "g",
+        "p": ".3f",
     }
-    return "", [signed(format(number, forms[kind])) for number in numbers]
+    return "", lambda number: "<0.001" if kind == "p" and number < 0.001 else signed(format(number, forms[kind]))
 
 
 def byte_unit(numbers: list[float], units: tuple[tuple[str, float], ...]) -> tuple[str, float]:

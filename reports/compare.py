@@ -1,18 +1,25 @@
-"""Which rows may be compared, and what the paired bootstrap says of them. No other ranking is made anywhere."""
+"""Which rows may be compared, and what resampled examples and seeds say of them. No other ranking is made anywhere.
+
+A row is a run, or the runs that differ only in the seed.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Any
 
+from harness.errors import UserError, nearest, nearest_key
 from harness.results import Record
-from reports.groups import flatten, without
-from reports.paired import Sampled, distance, sample
-from reports.read import Run, Sweep, UnusablePredictions, finite
-from reports.statistics import Interval
+from reports.groups import SEED, Group, groups, without
+from reports.paired import FAMILY, Difference, Sampled, compared, distance, sample
+from reports.read import Sweep, UnusablePredictions, finite
+from reports.scores import lower_is_better, main_score
+from reports.statistics import ALPHA, Interval, detectable, holm
 
 BASE = "the base"
 BEST = "best"
@@ -20,7 +27,7 @@ TIED = "tied with best"
 STILL = "did not move"
 WORSE = "below the base"
 
-TRAINING = ("settings.train", "settings.seed")
+TRAINING = ("settings.train", SEED)
 """What an untrained row cannot differ in."""
 ABOUT = ("settings.method", "settings.roles", "settings.modules", "settings.quantization", "settings.train.optimizer")
 """What rows of a table may differ in: what the table is about. Learning rate and optimizer go with the method and are
@@ -35,6 +42,10 @@ SAME_BASE = (
     *TRAINING,
 )
 """What a row may differ in from the untouched base that it is compared with."""
+EXAMPLES = "indices of the test examples"
+"""What rows differ in, though no field of their keys tells, and cannot be compared in spite of."""
+HARDWARE = ("environment.device", "environment.threads")
+"""What timings depend on, and scores but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -44,29 +55,50 @@ class Verdict:
     word: str = ""
     """One of BASE, BEST, TIED, STILL, WORSE, or nothing."""
     change: float | None = None
-    """BLEU minus that of the untouched base."""
+    """The row's score minus that of the untouched base."""
     interval: Interval | None = None
     """Of the change, 95%."""
     unknown: str | None = None
     """Why there is no interval."""
+    p: float | None = None
+    """Of the difference to the row that `Comparison.against` names, adjusted by Holm."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Verdicts by run id, for the finished rows, and what stands in the way of ranking them."""
+    """Verdicts by run id, each run with its row's, and what stands in the way of ranking the rows."""
 
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     differing: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     """By field of the key that should be equal and is not: for each value, the labels of its rows."""
+    score: str | None = None
+    """What rows are compared by; None where no record has a score."""
+    rows: tuple[Group, ...] = ()
+    """The finished rows."""
+    allow: tuple[str, ...] = ()
+    """Fields that the reader chose to ignore."""
+    allowed: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    """As `differing`, of those fields."""
+    hardware: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    """As `differing`, of HARDWARE: timings are not comparable."""
+    against: str | None = None
+    """The label of the row that p-values are against."""
+    detectable: tuple[float, ...] = ()
+    """For each row with a p-value the minimum detectable difference to `against`."""
+    too_many: bool = False
+    """There are more rows than p-values by shuffles can tell apart."""
 
 
 @dataclass(frozen=True)
 class _Scored:
-    """A finished run, and its BLEU under resampling."""
+    """A finished row and its score under resampling."""
 
-    run: Run
-    record: Record
+    row: Group
     sampled: Sampled
+
+    @property
+    def record(self) -> Record:
+        return self.row.records[0]
 
 
 def is_zero_shot(record: Record) -> bool:
@@ -79,92 +111,157 @@ def is_trained(record: Record) -> bool:
     return not is_zero_shot(record) and (record.parameters is None or record.parameters.trainable > 0)
 
 
-def differing_fields(done: list[tuple[Run, Record]]) -> dict[str, dict[str, list[str]]]:
-    """Fields outside what the table is about that are not equal in every finished row: value -> labels of its rows."""
-    flat = {
-        run.id: without(flatten(record.key), ABOUT) | {"test_examples": record.test_examples} for run, record in done
-    }
+def compare(sweep: Sweep, score: str | None = None, allow: Sequence[str] = ()) -> Comparison:
+    """The verdicts of a sweep's finished rows by `score` (None: the main one), differences in the fields `allow`
+    ignored. Raises UserError for a score or field that no record has."""
+    rows = groups(sweep)
+    _known(sweep, score, allow)
+    name = score or main_score(sweep.recorded)
+    found = differing_fields(rows)
+    hardware, rest = _split(found, HARDWARE)
+    allowed, differing = _split(rest, tuple(allow))
+    scored, verdicts = _scored(rows, name)
+    lower = lower_is_better(name or "")
+    bases = [each for each in scored if is_zero_shot(each.record)]
+    changes = {each.row.id: _against_base(each, bases, name or "", lower, tuple(allow)) for each in scored}
+    verdicts |= {row: verdict for row, (verdict, _) in changes.items()}
+    verdicts |= {row.id: Verdict(BASE) for row in rows if is_zero_shot(row.records[0])}
+    if len(sets := {each.sampled.indices: each.row.label for each in scored}) > 1:
+        differing[EXAMPLES] = {f"set {n}": [label] for n, label in enumerate(sets.values(), 1)}
+    # One row beside the base is not the best of anything.
+    ranked = [each for each in scored if verdicts[each.row.id].word not in (BASE, STILL, WORSE)]
+    rank = not differing and sum(not is_zero_shot(each.record) for each in scored) > 1
+    comparison = Comparison(verdicts, differing, name, tuple(rows), tuple(allow), allowed, hardware)
+    if rank and ranked:
+        comparison = _ranked(comparison, ranked, lower)
+    elif bases:
+        pairs = [(each, base) for each in scored if (base := changes[each.row.id][1])]
+        comparison = _tested(comparison, pairs, bases[0].row.label)
+    shared = {run.id: comparison.verdicts[row.id] for row in rows for run in row.runs}
+    return replace(comparison, verdicts=shared)
+
+
+def _known(sweep: Sweep, score: str | None, allow: Sequence[str]) -> None:
+    """Raise UserError for a score or a field of the key that no record has."""
+    scores = {name for record in sweep.recorded for name in record.quality}
+    if score is not None and score not in scores:
+        raise UserError(f"--score {score}: no record of {sweep.name} has it; {nearest(score, sorted(scores))}")
+    fields = {"test_examples"}
+    for record in sweep.recorded if allow else ():
+        for name in record.flat_key:
+            parts = name.split(".")
+            fields |= {".".join(parts[: length + 1]) for length in range(len(parts))}
+    if unknown := [name for name in allow if name not in fields]:
+        raise UserError(
+            *(f"--allow {name}: no field of the records' keys; {nearest_key(name, sorted(fields))}" for name in unknown)
+        )
+
+
+def differing_fields(rows: Sequence[Group]) -> dict[str, dict[str, list[str]]]:
+    """Fields outside what the table is about that are not equal in every row: value -> labels of its rows.
+
+    Seeds may differ where every row has several: what they change is then known.
+    """
+    single = any(len(row.runs) == 1 and is_trained(row.records[0]) for row in rows)
+    flat = []
+    for row in rows:
+        record = row.records[0]
+        fields = without(record.flat_key, (*ABOUT, SEED)) | {"test_examples": record.test_examples}
+        if single and SEED in record.flat_key:
+            fields[SEED] = ", ".join(sorted({show(each.flat_key[SEED]) for each in row.records}))
+        flat.append(fields)
+    trained = [is_trained(row.records[0]) for row in rows]
     found: dict[str, dict[str, list[str]]] = {}
-    for name in dict.fromkeys(name for fields in flat.values() for name in fields):
+    for name in dict.fromkeys(name for fields in flat for name in fields):
+        every = bool(without({name: None}, TRAINING))
+        those = [(row, fields) for row, fields, is_ in zip(rows, flat, trained, strict=True) if every or is_]
+        if all(name in fields and fields[name] == those[0][1].get(name) for _, fields in those):
+            continue
         values: dict[str, list[str]] = defaultdict(list)
-        for run, record in done:
-            if is_trained(record) or without({name: None}, TRAINING):
-                known = name in flat[run.id]
-                values[show(flat[run.id][name]) if known else "not recorded"].append(run.label)
+        for row, fields in those:
+            values[show(fields[name]) if name in fields else "not recorded"].append(row.label)
         if len(values) > 1:
             found[name] = dict(values)
     return found
 
 
+def _split(
+    found: dict[str, dict[str, list[str]]], names: tuple[str, ...]
+) -> tuple[dict[str, dict[str, list[str]]], dict[str, dict[str, list[str]]]]:
+    """The fields that `names` names, and the others."""
+    others = without(found, names)
+    return {name: values for name, values in found.items() if name not in others}, others
+
+
 def show(value: Any) -> str:
     """A setting as people write it; the beginning of a hash."""
-    if isinstance(value, str) and re.fullmatch("[0-9a-f]{40,}", value):
-        return value[:12]
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, str):
+        return value[:12] if re.fullmatch("[0-9a-f]{40,}", value) else value
+    return str(value) if type(value) is int else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def compare(sweep: Sweep) -> Comparison:
-    """The verdicts of a sweep's finished rows."""
-    differing = differing_fields(sweep.done)
-    scored, verdicts = _score(sweep)
-    bases = [row for row in scored if is_zero_shot(row.record)]
-    for row in scored:
-        verdicts[row.run.id] = _against_base(row, bases)
-    zero_shot = [(run, record) for run, record in sweep.done if is_zero_shot(record)]
-    verdicts |= {run.id: Verdict(BASE) for run, _ in zero_shot}
-    candidates = [row for row in scored if verdicts[row.run.id].word not in (BASE, STILL, WORSE)]
-    if len(groups := {row.sampled.indices: row.run.label for row in scored}) > 1:
-        differing["indices of the test examples"] = {f"set {n}": [label] for n, label in enumerate(groups.values(), 1)}
-    # One row beside the base is not the best of anything.
-    if not differing and sum(not is_zero_shot(row.record) for row in scored) > 1:
-        for run_id, word in _best(candidates).items():
-            verdicts[run_id] = replace(verdicts[run_id], word=word)
-    return Comparison(verdicts, differing)
-
-
-def _score(sweep: Sweep) -> tuple[list[_Scored], dict[str, Verdict]]:
-    """The rows whose predictions can be used, and for the others a verdict that says why not."""
+def _scored(rows: Sequence[Group], score: str | None) -> tuple[list[_Scored], dict[str, Verdict]]:
+    """The rows whose predictions can be used, and for the others a verdict that says why not, by the row's id."""
     scored: list[_Scored] = []
     verdicts: dict[str, Verdict] = {}
-    for run, record in sweep.done:
+    for row in rows:
         try:
-            if "bleu" not in record.quality:
-                raise UnusablePredictions("only BLEU has intervals, and the record has none")
-            scored.append(_Scored(run, record, sample([run], "bleu")))
+            if score is None:
+                raise UnusablePredictions("the records have no score")
+            scored.append(_Scored(row, sample(row.runs, score)))
         except UnusablePredictions as problem:
-            verdicts[run.id] = Verdict(change=_recorded_change(record), unknown=str(problem))
+            verdicts[row.id] = Verdict(change=_recorded_change(row, score), unknown=str(problem))
     return scored, verdicts
 
 
-def _recorded_change(record: Record) -> float | None:
-    """The change of BLEU by the record alone; it has no interval."""
-    after, before = finite(record.quality.get("bleu")), finite(record.base_quality.get("bleu"))
-    return None if after is None or before is None else after - before
+def _recorded_change(row: Group, score: str | None) -> float | None:
+    """The change by the records alone; it has no interval."""
+    pairs = [(finite(r.quality.get(score or "")), finite(r.base_quality.get(score or ""))) for r in row.records]
+    known = [after - before for after, before in pairs if after is not None and before is not None]
+    return fmean(known) if len(known) == len(pairs) else None
 
 
-def _against_base(row: _Scored, bases: list[_Scored]) -> Verdict:
-    """The change from the zero-shot row that has the same base, data and decoding."""
-    conditions = without(flatten(row.record.key), SAME_BASE)
-    same = [
-        b
-        for b in bases
-        if without(flatten(b.record.key), SAME_BASE) == conditions and b.sampled.indices == row.sampled.indices
-    ]
+def _against_base(
+    each: _Scored, bases: list[_Scored], score: str, lower: bool, allow: tuple[str, ...]
+) -> tuple[Verdict, _Scored | None]:
+    """The change from the zero-shot row that has the same base, data and decoding; and that row."""
+    ignored = (*SAME_BASE, *HARDWARE, *allow)
+    conditions = without(each.record.flat_key, ignored)
+    same = [base for base in bases if without(base.record.flat_key, ignored) == conditions]
+    same = [base for base in same if base.sampled.indices == each.sampled.indices]
     if not same:
         like = " with the same base, data, decoding and environment" if bases else ""
-        return Verdict(change=_recorded_change(row.record), unknown=f"the sweep has no finished zero-shot row{like}")
-    interval = distance(row.sampled, same[0].sampled)
-    word = STILL if interval.contains_zero else WORSE if interval.high < 0 else ""
-    return Verdict(word, row.sampled.value - same[0].sampled.value, interval)
+        unknown = f"the sweep has no finished zero-shot row{like}"
+        return Verdict(change=_recorded_change(each.row, score), unknown=unknown), None
+    found = distance(each.sampled, same[0].sampled)
+    below = found.low > 0 if lower else found.high < 0
+    word = STILL if found.contains_zero else WORSE if below else ""
+    return Verdict(word, each.sampled.value - same[0].sampled.value, found), same[0]
 
 
-def _best(candidates: list[_Scored]) -> dict[str, str]:
-    """The best row and those whose paired interval to it contains 0. The candidates share their test examples."""
-    if not candidates:
-        return {}
-    best = max(candidates, key=lambda row: row.sampled.value)
-    words = {best.run.id: BEST}
-    for row in candidates:
-        if row is not best and distance(best.sampled, row.sampled).contains_zero:
-            words[row.run.id] = TIED
-    return words
+def _ranked(comparison: Comparison, rows: list[_Scored], lower: bool) -> Comparison:
+    """With the best row, and those that neither interval nor corrected test tells from it. They share their test
+    examples."""
+    best = (min if lower else max)(rows, key=lambda each: each.sampled.value)
+    others = [each for each in rows if each is not best]
+    tested = _tested(comparison, [(each, best) for each in others], best.row.label)
+    verdicts = dict(tested.verdicts)
+    verdicts[best.row.id] = replace(verdicts[best.row.id], word=BEST)
+    for each in others:
+        p = verdicts[each.row.id].p
+        if (p is not None and p >= ALPHA) or distance(best.sampled, each.sampled).contains_zero:
+            verdicts[each.row.id] = replace(verdicts[each.row.id], word=TIED)
+    return replace(tested, verdicts=verdicts)
+
+
+def _tested(comparison: Comparison, pairs: list[tuple[_Scored, _Scored]], against: str) -> Comparison:
+    """With p-values of these rows against those, corrected as one family, and what they could detect."""
+    pairs = [(each, other) for each, other in pairs if each is not other]
+    if not pairs or len(pairs) > FAMILY:
+        return replace(comparison, too_many=len(pairs) > FAMILY)
+    found: list[Difference] = [compared(each.sampled, other.sampled) for each, other in pairs]
+    verdicts = dict(comparison.verdicts)
+    for (each, _), p in zip(pairs, holm([one.p for one in found]), strict=True):
+        verdicts[each.row.id] = replace(verdicts[each.row.id], p=p)
+    least = tuple(detectable(one.error) for one in found)
+    return replace(comparison, verdicts=verdicts, against=against, detectable=least)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache, lru_cache
 from statistics import fmean
 from typing import Any
 
@@ -76,6 +77,7 @@ QUALITY_ORDER = (
 """The order of scores in tables; others follow."""
 
 
+@lru_cache(maxsize=16)
 def quality_columns(sweep: Sweep) -> dict[str, str]:
     """Column -> field, of every score that a record of the sweep names, and of its tasks of lm-evaluation-harness."""
     names = {name for record in sweep.recorded for name in (*record.quality, *record.base_quality)}
@@ -97,9 +99,16 @@ def quality_column(name: str) -> str:
 def value_at(record: Record, path: str) -> Any:
     """The value at a dotted path through fields and mappings, or None."""
     value: Any = record
-    for name in path.split("."):
+    for name in _names(path):
+        if value is None:
+            return None
         value = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
     return finite(value) if isinstance(value, float) else value
+
+
+@cache
+def _names(path: str) -> list[str]:
+    return path.split(".")
 
 
 def why_missing(record: Record, path: str) -> str:
@@ -116,15 +125,17 @@ def why_missing(record: Record, path: str) -> str:
 
 
 def tidy(sweep: Sweep, comparison: Comparison) -> pd.DataFrame:
-    """One row a run in the sweep's order, indexed by run id; a run without a record has its status and nothing else."""
+    """A line a run in the sweep's order, indexed by run id; a run without a record has its status and nothing else."""
     fields = FIELDS | quality_columns(sweep)
-    rows = [_row(sweep, run, fields, comparison.verdicts.get(run.id, Verdict())) for run in sweep.runs]
+    rows = [
+        _row(sweep, run, fields, comparison.verdicts.get(run.id, Verdict()), comparison.score) for run in sweep.runs
+    ]
     columns = {name: _series([row[name] for row in rows]) for name in rows[0]} if rows else {}
     return pd.DataFrame(columns).set_axis([run.id for run in sweep.runs], axis=0)
 
 
-def _row(sweep: Sweep, run: Run, fields: dict[str, str], verdict: Verdict) -> dict[str, Any]:
-    """The values of one run."""
+def _row(sweep: Sweep, run: Run, fields: dict[str, str], verdict: Verdict, score: str | None) -> dict[str, Any]:
+    """The values of one run; change, p-value and verdict are those of its row."""
     record = run.record
     row: dict[str, Any] = {
         "sweep": sweep.name,
@@ -143,24 +154,22 @@ def _row(sweep: Sweep, run: Run, fields: dict[str, str], verdict: Verdict) -> di
     text, panel = "general_text_loss_{}_nats_per_token", "panel_share_{}"
     row[text.format("change")] = _difference(row[text.format("after")], row[text.format("before")])
     row[panel.format("change")] = _difference(row[panel.format("after")], row[panel.format("before")])
-    row |= _readings(record)
-    row["bleu_change"] = verdict.change
-    row["bleu_change_low"] = verdict.interval.low if verdict.interval else None
-    row["bleu_change_high"] = verdict.interval.high if verdict.interval else None
+    row |= _readings(record, score)
+    row["score"] = score
+    row["change"] = verdict.change
+    row["change_low"] = verdict.interval.low if verdict.interval else None
+    row["change_high"] = verdict.interval.high if verdict.interval else None
+    row["p_holm"] = verdict.p
     row["verdict"] = verdict.word or None
     return row
 
 
-def _readings(record: Record | None) -> dict[str, float | None]:
+def _readings(record: Record | None, score: str | None) -> dict[str, float | None]:
     """What the score that rows are compared by is where the test inputs are read otherwise."""
-
-    def main(scores: dict[str, float | None]) -> float | None:
-        return next((finite(scores[name]) for name in ("accuracy", "bleu") if name in scores), None)
-
     said = (record.paraphrases if record else None) or []
-    scores = [score for each in said if (score := main(each.quality)) is not None]
+    scores = [value for each in said if (value := finite(each.quality.get(score or ""))) is not None]
     return {
-        "typos_score": main(record.typos.quality) if record and record.typos else None,
+        "typos_score": finite(record.typos.quality.get(score or "")) if record and record.typos else None,
         "paraphrases_mean_score": fmean(scores) if scores else None,
         "paraphrases_lowest_score": min(scores) if scores else None,
         "paraphrases_agreement": fmean(each.agreement for each in said) if said else None,

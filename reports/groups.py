@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from harness.results import Record
 from reports.read import Run, Sweep
 
 SEED = "settings.seed"
+RATE = "settings.method.lr"
 
 
 @dataclass(frozen=True)
@@ -33,27 +34,48 @@ class Group:
         return [run.record for run in self.runs if run.record is not None]
 
 
+@lru_cache(maxsize=100_000)
+def _seedless(run: Run) -> str:
+    """A finished run's key without the seed."""
+    assert run.record is not None
+    return key_without(run.record, SEED)
+
+
+@lru_cache(maxsize=16)
 def groups(sweep: Sweep) -> list[Group]:
     """The finished rows of a sweep by all but their seed, in the sweep's order. Repeats of a seed stay apart."""
     found: dict[str, list[Run]] = defaultdict(list)
-    for run, record in sweep.done:
-        found[key_without(record, (SEED,))].append(run)
+    for run, _ in sweep.done:
+        found[_seedless(run)].append(run)
     return [Group(runs[0].label, tuple(runs)) for runs in found.values()]
 
 
-def key_without(record: Record, names: tuple[str, ...]) -> str:
-    """The record's key as text, without the fields that are one of `names` or below one."""
-    return json.dumps(without(flatten(record.key), names), sort_keys=True, default=str)
+def table_rows(sweep: Sweep) -> list[Group]:
+    """The groups, and each unfinished run as a row of its own, in the sweep's order."""
+    first = {group.id: group for group in groups(sweep)}
+    return [first.get(run.id, Group(run.label, (run,))) for run in sweep.runs if run.id in first or run.done is None]
 
 
-def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one level with dotted names."""
-    flat: dict[str, Any] = {}
-    for name, inner in value.items():
-        flat |= flatten(inner, f"{prefix}{name}.") if isinstance(inner, Mapping) else {f"{prefix}{name}": inner}
-    return flat
+def rate_sets(rows: Sequence[Group]) -> list[tuple[Group, ...]]:
+    """Trained rows that differ only in the learning rate (and their seeds), by rising rate."""
+    found: dict[str, list[Group]] = defaultdict(list)
+    for row in rows:
+        if row.runs[0].done and row.records[0].learning_rate is not None:
+            found[key_without(row.records[0], SEED, RATE)].append(row)
+    return [tuple(sorted(each, key=rate)) for each in found.values()]
+
+
+def rate(row: Group) -> float:
+    """A trained row's learning rate."""
+    return row.records[0].learning_rate or 0.0
+
+
+def key_without(record: Record, *names: str) -> str:
+    """The record's key as text, without these fields."""
+    return repr(sorted(item for item in record.flat_key.items() if item[0] not in names))
 
 
 def without(flat: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     """The fields that are neither one of `names` nor below one."""
-    return {key: value for key, value in flat.items() if not any(f"{key}.".startswith(f"{name}.") for name in names)}
+    below = tuple(f"{name}." for name in names)
+    return {key: value for key, value in flat.items() if not f"{key}.".startswith(below)}

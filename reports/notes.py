@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from statistics import median
+
 from harness.metrics._bootstrap import RESAMPLES
 from harness.results import Record
-from reports.compare import BASE, BEST, STILL, TIED, WORSE, Comparison
+from reports.compare import BASE, BEST, EXAMPLES, STILL, TIED, WORSE, Comparison, is_trained
 from reports.frame import why_missing
+from reports.groups import Group, rate, rate_sets
+from reports.paired import FAMILY, SHUFFLES
 from reports.protocol import either, seeds, sweep_done
 from reports.read import Sweep
+from reports.scores import lower_is_better, title_of
 
-DAGGER = "\N{DAGGER}"
+DAGGER, DOUBLE_DAGGER = "\N{DAGGER}", "\N{DOUBLE DAGGER}"
+TIMINGS = ("train_tokens_per_second", "total_seconds")
+"""Columns of which rows on different hardware say nothing to each other."""
+LOW_RANK = "is above the smaller side of"
+"""In a record's warning that a rank is no low one."""
+MOST = 8
+"""Labels that a note lists."""
 
 
 class Notes:
@@ -33,55 +45,119 @@ def at_step(record: Record) -> str:
     return "" if record.step is None else f" at step {record.step}"
 
 
-def explanations(sweep: Sweep, comparison: Comparison, shown: list[str]) -> list[str]:
+def explanations(sweep: Sweep, rows: Sequence[Group], comparison: Comparison, shown: Sequence[str]) -> list[str]:
     """What the marks and verdicts of this table mean, and why rows are not ranked if they are not."""
     if not sweep.done:
         return ["No run is done, so there is nothing to compare."]
-    verdicts = [comparison.verdicts[run.id] for run, _ in sweep.done if run.id in comparison.verdicts]
+    done = [row for row in rows if row.runs[0].done]
+    verdicts = [comparison.verdicts[row.runs[0].id] for row in done if row.runs[0].id in comparison.verdicts]
     words = {verdict.word for verdict in verdicts}
     lines = []
+    if any(len(row.runs) > 1 for row in done):
+        lines.append("Mean \N{PLUS-MINUS SIGN} sample standard deviation over the seeds of a row.")
     if BEST in words or any(verdict.interval for verdict in verdicts):
-        lines.append(intervals(sweep))
+        lines.append(intervals(sweep, done))
+    if any(verdict.p is not None for verdict in verdicts):
+        lines += tests(comparison)
+    if comparison.too_many:
+        lines.append(f"No p: for more than {FAMILY} rows {SHUFFLES:,} shuffles leave none below 0.05 after Holm.")
     if STILL in words:
         lines.append(f"{DAGGER} {STILL}: the interval of the change contains 0; not ranked.")
+    if comparison.hardware and set(shown) & set(TIMINGS):
+        lines.append(
+            f"{DOUBLE_DAGGER} not comparable between rows, made on different hardware: {told(comparison.hardware)}."
+        )
     if "verdict" in shown and comparison.differing:
-        lines.append(refusal(comparison))
+        lines.append(
+            f"Not ranked, since the rows differ in more than the table is about: {told(comparison.differing)}."
+        )
+        if EXAMPLES not in comparison.differing:
+            lines[-1] += f" To rank them all the same: --allow {','.join(comparison.differing)}."
     elif "verdict" in shown:
-        lines += ranking(words, all(verdict.interval or verdict.word == BASE for verdict in verdicts))
-    lines += [f"{run.label}: {warning}" for run, record in sweep.done for warning in record.warnings]
-    return lines
+        known = all(verdict.interval or verdict.word == BASE for verdict in verdicts)
+        lines += ranking(comparison.score or "", words, known)
+    if comparison.allowed:
+        lines.append(f"Ignored, as --allow says, though rows differ in it: {told(comparison.allowed)}.")
+    lines += rates(done)
+    warned = [f"{row.label}: {warning}" for row in done for record in row.records for warning in record.warnings]
+    return lines + [line for line in dict.fromkeys(warned) if LOW_RANK not in line]
 
 
-def intervals(sweep: Sweep) -> str:
+def intervals(sweep: Sweep, rows: Sequence[Group]) -> str:
     """What the intervals are, and what they leave out."""
     done = sweep_done(sweep)
     examples = either(done, lambda record: str(record.test_examples))
+    sizes = sorted({len(row.runs) for row in rows if is_trained(row.records[0])})
+    over_seeds = (
+        f"They cover the choice of test examples and, where a row has several (n = {', '.join(map(str, sizes))}), of "
+        f"seeds: to each resample's mean over seeds comes its standard error over them times a draw of Student's t"
+    )
+    one = f"They cover the choice of test examples, not the randomness of training: {seeds(done)}"
     return (
         f"Intervals: 95%, by a paired bootstrap ({RESAMPLES} resamples of the {examples} test examples, the same for "
-        f"all rows); changes are against the zero-shot row. They cover the choice of test examples, not the "
-        f"randomness of training: {seeds(done)}."
+        f"all rows); changes are against the zero-shot row. {over_seeds if sizes[-1:] > [1] else one}."
     )
 
 
-def ranking(words: set[str], all_known: bool) -> list[str]:
+def tests(comparison: Comparison) -> list[str]:
+    """What the p-values are, and how small a difference could have been found."""
+    against, least = comparison.against, comparison.detectable
+    low, middle, high = (f"{value:.2g}" for value in (min(least), median(least), max(least)))
+    return [
+        f"p: two-sided, of the difference to {against}, by approximate randomization ({SHUFFLES:,} shuffles of test "
+        f"examples, these trained models taken as they are); adjusted by Holm for the family of {len(least)}.",
+        f"Minimum detectable difference of {title_of(comparison.score or '')} to {against} (80% power, two-sided 5%, "
+        f"from the paired bootstrap's standard error): {middle} in the middle, {low} to {high}.",
+    ]
+
+
+def ranking(score: str, words: set[str], all_known: bool) -> list[str]:
     """What the verdicts mean."""
     lines = []
+    lower = lower_is_better(score)
     if BEST in words:
-        tied = f"; {TIED}: the paired 95% interval of its distance to the best contains 0" if TIED in words else ""
+        tied = (
+            f"; {TIED}: the 95% interval of its distance to the best contains 0, or the adjusted p is not below 0.05"
+            if TIED in words
+            else ""
+        )
         which = "moved" if all_known else "are not known to have stayed where the base is"
-        lines.append(f"{BEST}: highest BLEU of the rows that {which}{tied}. No other ranking is made.")
+        lines.append(
+            f"{BEST}: {'lowest' if lower else 'highest'} {title_of(score)} of the rows that {which}{tied}. "
+            f"No other ranking is made."
+        )
     if WORSE in words:
-        lines.append(f"{WORSE}: the whole interval of the change lies below 0; not ranked.")
+        side = "worse" if lower else "lies below 0"
+        lines.append(f"{WORSE}: the whole interval of the change {'is ' * lower}{side}; not ranked.")
     return lines
 
 
-def refusal(comparison: Comparison) -> str:
-    """Which fields differ that should not."""
-    fields = []
-    for name, values in comparison.differing.items():
-        told = "; ".join(f"{value}: {', '.join(labels)}" for value, labels in values.items())
-        fields.append(f"{name} ({told})")
-    return f"Not ranked, since the rows differ in more than the table is about: {', '.join(fields)}."
+def rates(rows: Sequence[Group]) -> list[str]:
+    """What comparing rows at the learning rates that were run leaves open."""
+    sets = rate_sets(rows)
+    single = [each[0] for each in sets if len({rate(row) for row in each}) == 1]
+    if len(sets) < 2 or not single:
+        return []
+    values = {rate(row) for row in single}
+    which = f"all at {values.pop():g}" if len(values) == 1 else "chosen for each"
+    rows_of = "each row" if len(single) == len(sets) else ", ".join(row.label for row in single)
+    return [
+        f"One learning rate ({which}) was run of {rows_of}: differences are confounded with it, since another rate may "
+        f"suit a row better. Sweep method.lr, and see --table lr."
+    ]
+
+
+def told(fields: dict[str, dict[str, list[str]]]) -> str:
+    """Fields that differ: each value, and which rows have it."""
+    return ", ".join(
+        f"{name} ({'; '.join(f'{value}: {some(labels)}' for value, labels in values.items())})"
+        for name, values in fields.items()
+    )
+
+
+def some(labels: Sequence[str]) -> str:
+    """The labels, or the first of many."""
+    return ", ".join(labels) if len(labels) <= MOST else f"{', '.join(labels[:MOST])} and {len(labels) - MOST} more"
 
 
 def absences(sweep: Sweep, columns: list[tuple[str, str]]) -> list[str]:

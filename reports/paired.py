@@ -8,6 +8,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +17,12 @@ from numpy.typing import NDArray
 from harness.metrics import OfSums, of_sums
 from harness.metrics._bootstrap import SEED, resampled
 from reports.read import Run, UnusablePredictions, example_parts, finite
-from reports.statistics import Interval, percentile_interval
+from reports.statistics import ALPHA, Interval, percentile_interval
 
 SHUFFLES = 10_000
 """Of approximate randomization: the smallest p-value is 1 / 10,001."""
+FAMILY = int(ALPHA * (SHUFFLES + 1))
+"""Rows of a family of tests; of more, Holm's correction leaves no p-value below ALPHA."""
 BLOCK = 4_000_000
 """Random bits held in memory at a time."""
 ROUNDING = 1e-4
@@ -100,11 +104,16 @@ def difference(a: Sequence[Run], b: Sequence[Run], score: str) -> Difference:
 def sample(runs: Sequence[Run], score: str) -> Sampled:
     """One score of a row under resampling. Raises UnusablePredictions where its runs do not share test examples, or a
     run has none that give its recorded score."""
+    return _sample(tuple(runs), score)
+
+
+@lru_cache(maxsize=4096)
+def _sample(runs: tuple[Run, ...], score: str) -> Sampled:
     read = [_examples(run, score) for run in runs]
     indices, parts = read[0][0], tuple(part for _, part in read)
     if any(other != indices for other, _ in read):
         raise UnusablePredictions("its seeds were scored on different test examples")
-    combine = of_sums(score)
+    combine = _sums(score)
     drawn = np.stack([resampled(part, combine) for part in parts])
     values = np.array([float(_score(part, combine)) for part in parts])
     n, over_seeds = len(parts), np.zeros(drawn.shape[1])
@@ -131,32 +140,44 @@ def distance(a: Sampled, b: Sampled) -> Interval:
 def randomized(a: Sampled, b: Sampled, shuffles: int = SHUFFLES) -> float:
     """The p-value of approximate randomization (Noreen 1989; Riezler and Maxwell 2005,
     https://aclanthology.org/W05-0908): how often the absolute difference is as large as it is where the two rows'
-    outputs of each example are swapped by a coin. With several seeds each run of one row swaps with each of the
-    other, by the same coins. Raises UnusablePredictions where the rows do not share test examples."""
+    outputs of each example are swapped by a coin. With several seeds the runs of the rows swap one with one in their
+    order, or, where the rows have not as many, each with each; by the same coins. Raises UnusablePredictions where the
+    rows do not share test examples."""
     if a.indices != b.indices or a.parts[0].shape != b.parts[0].shape:
         raise UnusablePredictions("the rows were scored on different test examples")
     observed, items = abs(a.value - b.value), len(a.indices)
-    generator, extreme = np.random.default_rng(SEED), 0
-    step = max(1, BLOCK // items)
+    extreme, step = 0, max(1, BLOCK // items)
     for start in range(0, shuffles, step):
-        swapped = generator.integers(0, 2, size=(min(step, shuffles - start), items), dtype=np.int8).astype(np.float64)
-        extreme += int((np.abs(_swapped(a, b, swapped)) >= observed - 1e-9 * max(1.0, observed)).sum())
+        apart = np.abs(_swapped(a, b, _coins(start, min(step, shuffles - start), items)))
+        extreme += int((apart >= observed - 1e-9 * max(1.0, observed)).sum())
     return (1 + extreme) / (1 + shuffles)
+
+
+@lru_cache(maxsize=2)
+def _coins(start: int, shuffles: int, items: int) -> NDArray[np.float64]:
+    """0 or 1, [shuffles, items]: the block of shuffles that begins at `start`."""
+    generator = np.random.default_rng([SEED, start])
+    return generator.integers(0, 2, size=(shuffles, items), dtype=np.int8).astype(np.float64)
 
 
 def _swapped(a: Sampled, b: Sampled, coins: NDArray[np.float64]) -> NDArray[np.float64]:
     """The difference under each row of coins, [shuffles, examples] of 0 and 1: the mean over pairs of runs."""
     # Of sums, a swap takes one run's swapped examples away and adds the other's.
-    taken = [[coins @ part for part in row.parts] for row in (a, b)]
+    ours, theirs = ([(part.sum(axis=0), coins @ part) for part in row.parts] for row in (a, b))
+    pairs = list(zip(ours, theirs, strict=True) if len(ours) == len(theirs) else product(ours, theirs))
     total = np.zeros(len(coins))
-    for own, moved in zip(a.parts, taken[0], strict=True):
-        for other, arrived in zip(b.parts, taken[1], strict=True):
-            first, second = own.sum(axis=0) - moved + arrived, other.sum(axis=0) - arrived + moved
-            if a.of_sums is None:
-                total += (first - second)[:, 0] / len(own)
-            else:
-                total += a.of_sums(first) - a.of_sums(second)
-    return total / (len(a.parts) * len(b.parts))
+    for (own, moved), (other, arrived) in pairs:
+        first, second = own - moved + arrived, other - arrived + moved
+        if a.of_sums is None:
+            total += (first - second)[:, 0] / coins.shape[1]
+        else:
+            total += a.of_sums(first) - a.of_sums(second)
+    return total / len(pairs)
+
+
+@cache
+def _sums(score: str) -> OfSums | None:
+    return of_sums(score)
 
 
 def _score(part: NDArray[np.float64], combine: OfSums | None) -> NDArray[np.float64]:
@@ -171,7 +192,7 @@ def _examples(run: Run, score: str) -> tuple[tuple[int, ...], NDArray[np.float64
     indices, parts = example_parts(run)
     if score not in parts:
         raise UnusablePredictions(f"predictions.jsonl has no {score} of each example")
-    combine, part = of_sums(score), parts[score]
+    combine, part = _sums(score), parts[score]
     if combine is None and part.shape[1] != 1:
         raise UnusablePredictions(f"predictions.jsonl has statistics of {score}, which is not made of sums")
     try:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from harness.results import Record
-from reports.columns import TITLES, signed
+from reports.columns import signed
 from reports.compare import is_trained, show
-from reports.groups import flatten
 from reports.read import Run, Sweep, finite
+from reports.scores import title_of
 
 UNKNOWN = "not recorded"
 
@@ -48,7 +49,7 @@ def either(records: list[Record], describe: Callable[[Record], str]) -> str:
 
 def text_at(record: Record, path: str) -> str:
     """A field of the key as text, `not recorded` where it is absent."""
-    value: Any = flatten(record.key).get(path)
+    value: Any = record.flat_key.get(path)
     return UNKNOWN if value is None else show(value)
 
 
@@ -56,7 +57,7 @@ def steps(record: Record) -> str:
     """Optimizer steps and the examples that each consumes."""
     size, times = (
         text_at(record, "settings.train.batch_size"),
-        flatten(record.key).get("settings.train.accumulation", 1),
+        record.flat_key.get("settings.train.accumulation", 1),
     )
     accumulated = f" ({times} forward passes of {size})" if times != 1 else ""
     examples = str(int(size) * times) if size.isdigit() and isinstance(times, int) else size
@@ -65,21 +66,26 @@ def steps(record: Record) -> str:
 
 def decoding(record: Record) -> str:
     """The settings of evaluation, as `name value`."""
-    prefix = "settings.eval."
-    fields = {
-        name.removeprefix(prefix): value for name, value in flatten(record.key).items() if name.startswith(prefix)
-    }
-    if not fields.get("typos"):
-        fields = {name: value for name, value in fields.items() if name not in ("typos", "typo_seed")}
-    return ", ".join(f"{name} {show(value)}" for name, value in fields.items() if value not in (None, [])) or UNKNOWN
+    fields = below(record, "settings", "eval")
+    hidden = () if fields.get("typos") else ("typos", "typo_seed")
+    return pairs({name: value for name, value in fields.items() if name not in hidden and value != []})
 
 
 def versions(record: Record) -> str:
     """The versions of the libraries that are installed."""
-    prefix = "environment.versions."
-    fields = {
-        name.removeprefix(prefix): value for name, value in flatten(record.key).items() if name.startswith(prefix)
-    }
+    return pairs(below(record, "environment", "versions"))
+
+
+def below(record: Record, *names: str) -> dict[str, Any]:
+    """The part of the key that lies below these names, empty where there is none."""
+    part: Any = record.key
+    for name in names:
+        part = part.get(name) if isinstance(part, dict) else None
+    return part if isinstance(part, dict) else {}
+
+
+def pairs(fields: dict[str, Any]) -> str:
+    """`name value` of the fields that have one."""
     return ", ".join(f"{name} {show(value)}" for name, value in fields.items() if value is not None) or UNKNOWN
 
 
@@ -127,11 +133,16 @@ def grouped(sweep: Sweep, describe: Callable[[Record], str]) -> dict[str, list[R
 
 def score_list(scores: dict[str, Any], unit: str = "") -> str:
     """`name value, name value` of the known scores."""
+    return _score_list(tuple(scores.items()), unit)
+
+
+@lru_cache(maxsize=64)
+def _score_list(scores: tuple[tuple[str, Any], ...], unit: str) -> str:
     said = []
-    for name, value in scores.items():
+    for name, value in scores:
         if (number := finite(value)) is not None:
             decimals = 3 if name == "val_loss" or abs(number) <= 1.5 else 2
-            said.append(f"{TITLES.get(name, name)} {unit}{signed(f'{number:.{decimals}f}')}")
+            said.append(f"{title_of(name)} {unit}{signed(f'{number:.{decimals}f}')}")
     return ", ".join(said)
 
 

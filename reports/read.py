@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,13 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import UserError
-from harness.results import Record, UnreadableRecord, read_record, read_sweep, run_folder
+from harness.results import Record, UnreadableRecord, read_record, read_sweep, run_folder, run_id
 
 NOT_RUN = "not run"
 UNREADABLE = "unreadable record"
+HASHED = re.compile(r".+-[0-9a-f]{12}")
+"""An id that the harness made of a run's key."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """One run of a sweep, with its record if there is one."""
 
@@ -49,7 +52,7 @@ class Run:
         return self.record if self.status == "ok" else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sweep:
     """A named question and the runs that answer it, in the sweep's order."""
 
@@ -78,23 +81,50 @@ class UnusablePredictions(ValueError):
     """Predictions that are absent or not what the record says; the message says why in one line."""
 
 
-def sweep_names(results: Path) -> list[str]:
-    """The names of the sweeps in a results folder, sorted. Raises UserError where there is none."""
-    names = sorted(path.stem for path in (results / "sweeps").glob("*.json"))
+def folders(results: Path | Sequence[Path]) -> list[Path]:
+    """One results folder or several, each once."""
+    return list(dict.fromkeys([results] if isinstance(results, Path) else results))
+
+
+def listed(results: Path | Sequence[Path]) -> str:
+    """The folders as a message names them."""
+    return ", ".join(map(str, folders(results)))
+
+
+def sweep_names(results: Path | Sequence[Path]) -> list[str]:
+    """The names of the sweeps in results folders, sorted. Raises UserError where there is none."""
+    names = sorted({path.stem for folder in folders(results) for path in (folder / "sweeps").glob("*.json")})
     if not names:
         raise UserError(
-            f"{results}: no sweeps there; run one (python -m harness +sweep=NAME) or name another --results"
+            f"{listed(results)}: no sweeps there; run one (python -m harness +sweep=NAME) or name another --results"
         )
     return names
 
 
-def load_sweep(results: Path, name: str) -> Sweep:
-    """A sweep with the records of its runs. Raises UserError where the sweep is absent or not one."""
+def load_sweep(results: Path | Sequence[Path], name: str) -> Sweep:
+    """A sweep with the records of its runs; of several folders, the runs that any of them lists. Raises UserError where
+    the sweep is absent or not one, and where two folders have different records of a run."""
+    having = [each for each in folders(results) if (each / "sweeps" / f"{name}.json").exists()]
+    parts = [_load_sweep(folder, name) for folder in having or folders(results)[:1]]
+    merged: dict[str, Run] = {}
+    for run in (run for part in parts for run in part.runs):
+        known = merged.get(run.id)
+        if known and known.record and run.record and known.record != run.record:
+            raise UserError(
+                f"{known.folder} and {run.folder}: two different records of one run; leave one out, or run it again "
+                f"with repeat=1"
+            )
+        if known is None or (known.record is None and run.record is not None):
+            merged[run.id] = run
+    return Sweep(name, parts[0].question, tuple(merged.values()))
+
+
+def _load_sweep(results: Path, name: str) -> Sweep:
     content = read_sweep(results, name)
     try:
         # A grid may give the same run twice; it is one row.
-        listed = {str(run["id"]): run for run in content["runs"]}
-        runs = tuple(load_run(results, run) for run in listed.values())
+        each = {str(run["id"]): run for run in content["runs"]}
+        runs = tuple(load_run(results, run) for run in each.values())
         return Sweep(name, str(content["question"]), runs)
     except (KeyError, TypeError, AttributeError) as error:
         problem = f"{results / 'sweeps' / name}.json: not a sweep ({error!r}); run the sweep again to write it anew"
@@ -111,18 +141,22 @@ def all_runs(results: Path) -> list[Run]:
     return [replace(run, label=run.record.label) if run.record else run for run in runs]
 
 
-def load_run(results: Path, listed: dict[str, Any]) -> Run:
+def load_run(results: Path, given: dict[str, Any]) -> Run:
     """One run as a sweep lists it (`id`, `label`, `overrides`), with its record."""
-    folder = run_folder(results, str(listed["id"]))
-    run = Run(str(listed["id"]), str(listed["label"]), str(listed["overrides"]), folder)
+    folder = run_folder(results, str(given["id"]))
+    run = Run(str(given["id"]), str(given["label"]), str(given["overrides"]), folder)
     path = folder / "record.json"
     if not path.exists():
         return run
     try:
         record = read_record(path)
     except (UnreadableRecord, OSError) as error:
-        return Run(run.id, run.label, run.overrides, folder, problem=" ".join(str(error).split()))
-    return Run(run.id, run.label, run.overrides, folder, record=record)
+        return replace(run, problem=" ".join(str(error).split()))
+    if record.id != run.id or (HASHED.fullmatch(record.id) and run_id(record.method, record.key) != record.id):
+        # A record that was edited or put into another's folder would stand beside rows that it is not of.
+        problem = f"{path}: its settings are not those of the run that its id names; delete it and run again"
+        return replace(run, problem=problem)
+    return replace(run, record=record)
 
 
 def finite(value: float | None) -> float | None:

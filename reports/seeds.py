@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from itertools import combinations
 from statistics import fmean, stdev
@@ -11,14 +10,12 @@ import pandas as pd
 
 from harness.errors import UserError
 from harness.metrics.bleu import corpus_bleu
-from reports.columns import TITLES, Kind, written
-from reports.groups import flatten, without
+from reports.columns import Kind, written
+from reports.groups import SEED, groups
 from reports.read import Run, Sweep, UnusablePredictions, finite, predictions
+from reports.scores import MAIN, title_of
 from reports.tables import MISSING, Cell, Heading, Table
 
-SEED = "settings.seed"
-MAIN = ("accuracy", "bleu")
-"""Scores that rows are compared by, the first that all seeds have."""
 TITLES_OF = {
     "mean": "mean",
     "std": "standard deviation",
@@ -28,25 +25,15 @@ TITLES_OF = {
 }
 
 
-def seed_groups(sweep: Sweep) -> list[list[Run]]:
-    """The finished rows of two or more seeds whose keys are equal but for the seed."""
-    groups: dict[str, list[Run]] = defaultdict(list)
-    for run, record in sweep.done:
-        flat = flatten(record.key)
-        if flat.get(SEED) is not None:
-            groups[repr(sorted(without(flat, (SEED,)).items()))].append(run)
-    return [runs for runs in groups.values() if len(runs) > 1]
-
-
 def seeds_table(sweep: Sweep) -> Table:
     """For each method its score over seeds and the agreement of its predictions. Raises UserError where no rows differ
     only in the seed."""
-    groups = seed_groups(sweep)
-    if not groups:
+    several = [row.runs for row in groups(sweep) if len(row.runs) > 1]
+    if not several:
         raise UserError(f"{sweep.name}: no rows differ only in the seed; run several, as in seed=0,1,2")
     notes: list[tuple[str, str]] = []
     rows = []
-    for runs in groups:
+    for runs in several:
         row, problem = _row(runs)
         rows.append(row)
         notes += [("", f"{row['row']}: agreement not known: {problem}.")] if problem else []
@@ -78,11 +65,11 @@ def _row(runs: Sequence[Run]) -> tuple[dict[str, object], str | None]:
     records = [record for run in runs if (record := run.done)]
     name = next((name for name in MAIN if all(finite(r.quality.get(name)) is not None for r in records)), None)
     scores = [value for r in records if name and (value := finite(r.quality.get(name))) is not None]
-    seeds = sorted(int(flatten(record.key)[SEED]) for record in records)
+    seeds = sorted(int(record.flat_key[SEED]) for record in records)
     row: dict[str, object] = {
         "row": runs[0].label,
         "seeds": ", ".join(map(str, seeds)),
-        "score": TITLES.get(name, name) if name else MISSING,
+        "score": title_of(name) if name else MISSING,
         "mean": fmean(scores) if scores else None,
         "std": stdev(scores) if scores else None,
         "same": None,

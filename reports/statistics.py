@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist, fmean, stdev
 
 import numpy as np
 from numpy.typing import NDArray
 
 LEVEL = 0.95
-"""Of every interval; a test's level is the rest."""
+"""Of every interval."""
+ALPHA = 0.05
+"""Of a test, two-sided."""
 POWER = 0.8
 
 
@@ -50,6 +53,7 @@ def seed_summary(values: Sequence[float]) -> SeedSummary:
     return SeedSummary(mean, std, Interval(mean - half, mean + half), n)
 
 
+@cache
 def t_quantile(degrees: int) -> float:
     """The quantile of Student's t above which 2.5% lie."""
     from scipy.special import stdtrit

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +9,17 @@ import pandas as pd
 
 from harness.errors import UserError
 from reports import columns as c
-from reports.compare import STILL, Comparison
+from reports.compare import STILL, Comparison, Verdict
 from reports.frame import quality_columns, tidy, why_missing
-from reports.groups import flatten, without
-from reports.notes import DAGGER, Notes, absences, at_step, explanations
+from reports.groups import Group, table_rows
+from reports.notes import DAGGER, DOUBLE_DAGGER, LOW_RANK, TIMINGS, Notes, absences, at_step, explanations
 from reports.protocol import protocol, reference_lines
-from reports.read import Run, Sweep
+from reports.read import Run, Sweep, finite
+from reports.scores import title_of
+from reports.statistics import seed_summary
 
 MISSING = "\N{EM DASH}"
-LEAST_RANKS = 3
-"""Rows that make a table of ranks."""
+PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 
 
 @dataclass(frozen=True)
@@ -49,70 +49,21 @@ class Table:
     notes: tuple[tuple[str, str], ...]
     """(mark, text); the mark is empty where the note is about the whole table."""
     frame: pd.DataFrame
-    """The same rows as raw numbers."""
+    """The same as raw numbers, a line a run."""
 
 
 def methods_table(sweep: Sweep, comparison: Comparison) -> Table:
-    """Every run of a sweep: what it cost, what it learned, what it forgot."""
+    """Every row of a sweep: what it cost, what it learned, what it forgot."""
     frame = tidy(sweep, comparison)
     cost = (*c.PARAMETERS, *c.DISK, *c.memory_columns(frame), *c.SPEED)
-    scores = (*c.score_columns(quality_columns(sweep)), *c.CHANGE, *c.VERDICT)
-    status = c.STATUS if (frame["status"] != "ok").any() else ()
+    scores = (*c.score_columns(quality_columns(sweep)), *c.change_columns(comparison, frame), *c.VERDICT)
     optimizer = c.OPTIMIZER if frame["optimizer"].nunique() > 1 else ()
     otherwise: tuple[c.Column, ...] = c.TYPOS if frame["typos_score"].notna().any() else ()
     otherwise += c.PARAPHRASES if frame["paraphrases_agreement"].notna().any() else ()
-    shown = (*c.LABEL, *status, *c.LEARNING_RATE, *optimizer, *cost, *scores, *otherwise, *c.FORGETTING, *c.SECONDS)
+    shown = (*c.LABEL, *c.LEARNING_RATE, *optimizer, *cost, *scores, *otherwise, *c.FORGETTING, *c.SECONDS)
     counts = ", ".join(f"{number} {name}" for name, number in sweep.count().items())
     runs = f"{len(sweep.runs)} run{'s' if len(sweep.runs) != 1 else ''}: {counts}."
-    return _build(f"{sweep.name}: methods", (sweep.question, runs, protocol(sweep)), shown, sweep, comparison, frame)
-
-
-def rank_tables(sweep: Sweep, comparison: Comparison) -> list[Table]:
-    """A table for each set of at least three rows that differ only in rank."""
-    tables = []
-    for runs in rank_groups(sweep):
-        part = Sweep(sweep.name, sweep.question, runs)
-        frame = tidy(part, comparison)
-        status = c.STATUS if (frame["status"] != "ok").any() else ()
-        scores = c.score_columns(quality_columns(part))
-        shown = (*c.RANK, *status, c.PARAMETERS[0], *scores, *c.CHANGE)
-        about = f"Rows that differ only in rank{_alpha(runs)}: {', '.join(run.label for run in runs)}."
-        tables.append(_build(f"{sweep.name}: rank", (about,), shown, part, comparison, frame))
-    return tables
-
-
-def rank_groups(sweep: Sweep) -> list[tuple[Run, ...]]:
-    """Sets of recorded rows, of three or more ranks, whose keys are equal but for the rank.
-
-    An `alpha` that is the same multiple of the rank in every row follows from the rank and does not tell rows apart.
-    """
-    groups: dict[str, list[Run]] = defaultdict(list)
-    for run in sweep.runs:
-        flat = flatten(run.record.key) if run.record else {}
-        if isinstance(rank := flat.get("settings.method.rank"), int) and rank > 0:
-            for scaling in _scalings(flat.get("settings.method.alpha"), rank):
-                rest = without(flat, ("settings.method.rank", "settings.method.alpha")) | scaling
-                groups[repr(sorted(rest.items(), key=lambda item: item[0]))].append(run)
-    found = [tuple(runs) for runs in groups.values() if len({_rank(run) for run in runs}) >= LEAST_RANKS]
-    return list({tuple(run.id for run in runs): runs for runs in found}.values())
-
-
-def _scalings(alpha: Any, rank: int) -> list[dict[str, Any]]:
-    """The two ways in which rows can agree on alpha: its value, and its ratio to the rank."""
-    if not isinstance(alpha, (int, float)):
-        return [{"alpha": alpha}]
-    return [{"alpha": alpha}, {"alpha over rank": alpha / rank}]
-
-
-def _rank(run: Run) -> Any:
-    """The rank in a run's key."""
-    return flatten(run.record.key).get("settings.method.rank") if run.record else None
-
-
-def _alpha(runs: tuple[Run, ...]) -> str:
-    """What to say of alpha where it grows with the rank."""
-    alphas = {flatten(run.record.key).get("settings.method.alpha") for run in runs if run.record}
-    return " (alpha in proportion to it)" if len(alphas) > 1 else ""
+    return build(f"{sweep.name}: methods", (sweep.question, runs, protocol(sweep)), shown, sweep, comparison, frame)
 
 
 def sweeps_table(sweeps: list[Sweep]) -> Table:
@@ -124,15 +75,25 @@ def sweeps_table(sweeps: list[Sweep]) -> Table:
 
 
 def tables_of(sweep: Sweep, comparison: Comparison, which: str) -> list[Table]:
-    """The tables that `--table` names. `auto`: methods, and ranks where there are any. Raises UserError."""
-    ranks = rank_tables(sweep, comparison) if which != "methods" else []
-    if which == "rank" and not ranks:
-        least = f"fewer than {LEAST_RANKS} recorded rows that differ only in settings.method.rank"
-        raise UserError(f"{sweep.name}: no table of ranks, since it has {least}; use --table methods")
-    return ([methods_table(sweep, comparison)] if which != "rank" else []) + ranks
+    """The tables that `--table` names. `auto`: methods, and ranks and learning rates where there are any. Raises
+    UserError."""
+    from reports.ranks import rank_tables
+    from reports.rates import rates_table
+
+    if which == "rank":
+        return rank_tables(sweep, comparison)
+    if which == "lr":
+        return [rates_table(sweep, comparison)]
+    tables = [methods_table(sweep, comparison)]
+    for more in (rank_tables, lambda *both: [rates_table(*both)]) if which == "auto" else ():
+        try:
+            tables += more(sweep, comparison)
+        except UserError:
+            continue  # the sweep has none
+    return tables
 
 
-def _build(
+def build(
     title: str,
     paragraphs: tuple[str, ...],
     shown: tuple[c.Column, ...],
@@ -140,26 +101,70 @@ def _build(
     comparison: Comparison,
     frame: pd.DataFrame,
 ) -> Table:
-    """A table of the columns that hold anything, with a note for every mark and every column that is left out."""
-    footnotes = Notes()
+    """A table of the columns that hold anything, with a note for every mark and every column that is left out.
+
+    The first column names the row; status and seeds come after it where they say anything.
+    """
+    rows, footnotes = table_rows(sweep), Notes()
+    several = any(len(row.runs) > 1 for row in rows)
+    status = c.STATUS if (frame["status"] != "ok").any() else ()
+    shown = (shown[0], *status, *(c.SEEDS if several else ()), *shown[1:])
     fields = quality_columns(sweep)
+    owners = pd.Series({run.id: row.id for row in rows for run in row.runs}).reindex(frame.index)
     headings, cells, absent = [], [], []
     for column in shown:
+        if column.key == "seeds":
+            headings.append(Heading(column.title, True))
+            cells.append([_seeds(row, footnotes) for row in rows])
+            continue
         values = frame[column.key]
-        untold = column.key == "bleu_change" and any(verdict.unknown for verdict in comparison.verdicts.values())
+        untold = column.key == "change" and any(verdict.unknown for verdict in comparison.verdicts.values())
         if not values.notna().any() and not untold:
             absent.append(column)
             continue
-        unit, texts = ("", list(values.dropna())) if column.kind == "text" else c.written(column.kind, values.dropna())
-        known = dict(zip(values.dropna().index, texts, strict=True))
+        unit, known = _texts(column, values, owners)
         headings.append(Heading(_heading(column, unit), column.kind != "text"))
         path = column.field or fields.get(column.key)
-        cells.append([_cell(run, column, known.get(run.id), path, comparison, footnotes) for run in sweep.runs])
-    lines = reference_lines(sweep) + explanations(sweep, comparison, [column.key for column in shown])
+        cells.append([_cell(row, column, known.get(row.id), path, comparison, footnotes) for row in rows])
+        if several and column.key == comparison.score:
+            headings.append(Heading(f"{title_of(column.key)} over seeds [95% t interval]", True))
+            cells.append([_seed_interval(row, column) for row in rows])
+    lines = reference_lines(sweep) + explanations(sweep, rows, comparison, [column.key for column in shown])
     lines += absences(sweep, [(column.title, column.field) for column in absent if column.field])
     marked = [*footnotes.marked, *(("", line) for line in lines)]
-    rows = tuple(zip(*cells, strict=True))
-    return Table(title, paragraphs, tuple(headings), rows, tuple(marked), frame)
+    return Table(title, paragraphs, tuple(headings), tuple(zip(*cells, strict=True)), tuple(marked), frame)
+
+
+def _texts(column: c.Column, values: pd.Series[Any], owners: pd.Series[str]) -> tuple[str, dict[str, str]]:
+    """The unit of a column, and by the row's id what is known there: the mean over its runs, with their sample standard
+    deviation where they differ."""
+    grouped = values.groupby(owners, sort=False)
+    if column.kind == "text":
+        return "", {str(row): str(text) for row, text in grouped.first().dropna().items()}
+    means, spread = grouped.mean().dropna(), grouped.std(ddof=1).fillna(0.0)
+    unit, write = c.writer(column.kind, means)
+    texts = {str(row): write(float(mean)) for row, mean in means.items()}
+    for row, std in spread[spread > 0].items():
+        texts[str(row)] += f" {PLUS_MINUS} {write(float(std)).lstrip('+')}"
+    return unit, texts
+
+
+def _seeds(row: Group, footnotes: Notes) -> Cell:
+    """How many seeds a row has."""
+    if row.runs[0].done is None:
+        return Cell(MISSING)
+    one = len(row.runs) == 1
+    return Cell(str(len(row.runs)), footnotes.mark("one seed: how far training spreads is not known") if one else ())
+
+
+def _seed_interval(row: Group, column: c.Column) -> Cell:
+    """The interval of the mean over seeds."""
+    known = [value for record in row.records if (value := finite(record.quality.get(column.key))) is not None]
+    found = seed_summary(known).interval if known else None
+    if found is None:
+        return Cell(MISSING)
+    low, high = c.written(column.kind, [found.low, found.high])[1]
+    return Cell(f"[{low}, {high}]")
 
 
 def _heading(column: c.Column, unit: str) -> str:
@@ -169,25 +174,41 @@ def _heading(column: c.Column, unit: str) -> str:
 
 
 def _cell(
-    run: Run, column: c.Column, text: str | None, path: str | None, comparison: Comparison, footnotes: Notes
+    row: Group, column: c.Column, text: str | None, path: str | None, comparison: Comparison, footnotes: Notes
 ) -> Cell:
     """A known value with its marks, or a dash with the note that says why."""
-    verdict = comparison.verdicts.get(run.id)
-    if column.key == "status" and run.record and run.record.cause:
-        return Cell(f"{text}{at_step(run.record)}: {run.record.cause}")
-    if column.key == "status" and run.problem:
-        return Cell(f"{text}: {run.problem}")
-    if column.key == "bleu_change" and text and verdict:
+    run = row.runs[0]
+    verdict = comparison.verdicts.get(run.id, Verdict())
+    if column.key == "status":
+        return _status(run)
+    if column.key == "change" and verdict.change is not None and run.done:
         if verdict.interval is None:
-            return Cell(text, footnotes.mark(f"interval not known: {verdict.unknown}"))
-        low, high = c.written("points", pd.Series([verdict.interval.low, verdict.interval.high]))[1]
-        return Cell(f"{text} [{low}, {high}]")
-    if column.key == "bleu" and text and verdict and verdict.word == STILL:
-        return Cell(text, (DAGGER,))
+            return Cell(text or "", footnotes.mark(f"interval not known: {verdict.unknown}"))
+        low, high = c.written(column.kind, [verdict.interval.low, verdict.interval.high])[1]
+        return Cell(f"{c.written(column.kind, [verdict.change])[1][0]} [{low}, {high}]")
     if text is not None or column.key == "verdict":
-        return Cell(text or "")
+        return Cell(text or "", _marks(row, column, verdict, comparison, footnotes))
     if run.done is None:
         return Cell(MISSING)
-    if column.key == "bleu_change":
-        return Cell(MISSING, footnotes.mark(verdict.unknown) if verdict and verdict.unknown else ())
+    if column.key == "change":
+        return Cell(MISSING, footnotes.mark(verdict.unknown) if verdict.unknown else ())
     return Cell(MISSING, footnotes.mark(why_missing(run.done, path)) if path else ())
+
+
+def _status(run: Run) -> Cell:
+    """How a run ended, with the cause."""
+    if run.record and run.record.cause:
+        return Cell(f"{run.status}{at_step(run.record)}: {run.record.cause}")
+    return Cell(f"{run.status}: {run.problem}" if run.problem else run.status)
+
+
+def _marks(row: Group, column: c.Column, verdict: Verdict, comparison: Comparison, footnotes: Notes) -> tuple[str, ...]:
+    """What notes explain of a known value."""
+    if column.key == comparison.score and verdict.word == STILL:
+        return (DAGGER,)
+    if column.key in TIMINGS and comparison.hardware:
+        return (DOUBLE_DAGGER,)
+    if column.key in ("label", "rank") and row.runs[0].record:
+        high = [warning for warning in row.runs[0].record.warnings if LOW_RANK in warning]
+        return tuple(mark for warning in high for mark in footnotes.mark(f"not low-rank: {warning}"))
+    return ()

@@ -33,9 +33,9 @@ from reports.__main__ import main, report
 from reports.columns import byte_unit, signed, written
 from reports.compare import BASE, BEST, STILL, TIED, WORSE, compare
 from reports.frame import tidy
+from reports.ranks import rank_groups
 from reports.read import load_sweep
 from reports.render import latex, markdown
-from reports.tables import rank_groups
 
 WORDS = [*"abcdefghijklmnopqrst"]
 EXAMPLES = 40
@@ -197,7 +197,7 @@ def test_rows_are_best_tied_unmoved_or_below_the_base(tmp_path: Path) -> None:
         ("settings__train__batch_size", 4, "settings.train.batch_size (8: one; 4: two)"),
         ("settings__eval__beams", 4, "settings.eval.beams"),
         ("environment__versions", {"torch": "2.8.0", "peft": None}, "environment.versions.torch"),
-        ("environment", {}, "environment.threads"),
+        ("environment", {}, "environment.versions.torch"),
         ("settings__seed", 1, "settings.seed (0: one; 1: two)"),
         ("repeat", 1, "repeat (0: zero_shot, one; 1: two)"),
     ],

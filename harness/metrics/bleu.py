@@ -49,7 +49,8 @@ def of_sums(sums: ArrayLike) -> NDArray[np.float64]:
     matches, totals = np.moveaxis(counts[..., 2:].reshape(*counts.shape[:-1], 2, 4), -2, 0)
     # Exponential smoothing: the k-th order without a match counts 1 / 2^k of one.
     missed = matches == 0
-    precisions = ratio(np.where(missed, 0.5 ** missed.cumsum(axis=-1), matches), totals)
+    credit = np.where(missed, 0.5 ** missed.cumsum(axis=-1), matches) if missed.any() else matches
+    precisions = ratio(credit, totals)
     scored = (matches > 0).any(axis=-1) & (totals > 0).all(axis=-1)
     mean = np.exp(np.log(precisions, out=np.zeros_like(precisions), where=precisions > 0).mean(axis=-1))
     short = np.exp(np.minimum(0.0, 1 - ratio(reference, output)))

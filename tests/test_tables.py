@@ -1,0 +1,407 @@
+"""Tables over seeds, scores, learning rates and hardware, and their formats: hand-made records, library readers as
+witnesses."""
+
+from __future__ import annotations
+
+import html.parser
+import io
+import json
+import math
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import markdown_it
+import numpy as np
+import pandas as pd
+import pytest
+from test_reports import add, add_base, cells, key, spoiled, sweep, words
+
+from harness.errors import UserError
+from harness.results import run_folder, run_id, write_sweep
+from reports.__main__ import main, report
+from reports.compare import BASE, BEST, STILL, TIED, WORSE, compare
+from reports.read import load_sweep
+from reports.statistics import seed_summary
+
+HOSTILE = ("<script>alert(1)</script>", "a|b", "R&D &lt; 5%", "_all_ a_b", "[x](y) ~~z~~ $m$ #1 ^ \\")
+
+
+def row(results: Path, name: str, values: Any, seed: int = 0, score: str = "accuracy", **given: Any) -> None:
+    """A finished run whose score is the mean of these values; `given`: as of `key`, `lr` and `rank` of its method."""
+    method = {"name": name} | {setting: given.pop(setting) for setting in ("lr", "rank") if setting in given}
+    run = "-".join(map(str, (name, seed, *method.values()))).replace(" ", "")
+    fields = {"key": key(method, settings__seed=None if name == "zero_shot" else seed, **given), "label": name}
+    rate = method.get("lr", 1e-3)
+    add(
+        results,
+        run,
+        None,
+        method,
+        quality={"val_loss": 1.0, score: float(np.mean(values))},
+        learning_rate=rate,
+        **fields,
+    )
+    lines = [json.dumps({"index": i, "prediction": "", score: float(v)}) + "\n" for i, v in enumerate(values)]
+    (run_folder(results, run) / "predictions.jsonl").write_text("".join(lines))
+
+
+def everything(results: Path) -> None:
+    """A sweep `s` of every run there, labelled as its record is."""
+    runs = sorted((results / "runs").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    labels = {path.name: json.loads((path / "record.json").read_text())["label"] for path in runs}
+    write_sweep(results, "s", "Q?", [{"id": i, "label": label, "overrides": ""} for i, label in labels.items()])
+
+
+def right(share: float, seed: int, items: int = 200) -> Any:
+    """Whether each item is right, for about this share."""
+    return (np.random.default_rng(seed).random(items) < share).astype(float)
+
+
+# Scores
+
+
+def test_accuracy_is_ranked_with_intervals(tmp_path: Path) -> None:
+    base = right(0.5, 1)
+    row(tmp_path, "zero_shot", base)
+    row(tmp_path, "good", np.maximum(base, right(0.8, 2)))
+    row(tmp_path, "twin", np.maximum(base, right(0.8, 2)))
+    row(tmp_path, "middling", np.maximum(base, right(0.3, 3)))
+    row(tmp_path, "still", base)
+    row(tmp_path, "worse", base * right(0.5, 4))
+    everything(tmp_path)
+    found = {name.split("-")[0]: word for name, word in words(tmp_path).items()}
+    assert found == {"zero_shot": BASE, "good": BEST, "twin": TIED, "middling": "", "still": STILL, "worse": WORSE}
+    text = report([tmp_path], ["s"], "markdown", "methods")
+    assert "change of accuracy [95% interval]" in text
+    assert "best: highest accuracy" in text
+    assert "adjusted by Holm for the family of 2" in text
+    assert "(80% power, two-sided 5%" in text
+
+
+def test_less_is_better_where_the_score_is_an_error_rate(tmp_path: Path) -> None:
+    base = right(0.5, 1)
+    row(tmp_path, "zero_shot", base, score="ter")
+    row(tmp_path, "fewer", base * right(0.2, 2), score="ter")
+    row(tmp_path, "some", base * right(0.6, 3), score="ter")
+    row(tmp_path, "more", np.maximum(base, right(0.5, 4)), score="ter")
+    everything(tmp_path)
+    for run in (tmp_path / "runs").iterdir():  # TER is made of sums: edits and words
+        lines = [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
+        said = [json.dumps(line | {"ter": [line["ter"], 100.0]}) + "\n" for line in lines]
+        (run / "predictions.jsonl").write_text("".join(said))
+    assert {name.split("-")[0]: word for name, word in words(tmp_path).items()} == {
+        "zero_shot": BASE, "fewer": BEST, "some": "", "more": WORSE,
+    }  # fmt: skip
+    assert "lowest TER" in report(tmp_path, ["s"], "markdown", "methods")
+
+
+def test_score_names_what_rows_are_compared_by(tmp_path: Path) -> None:
+    for name, share in (("zero_shot", 0.2), ("one", 0.9), ("two", 0.5)):
+        row(tmp_path, name, right(share, 5), score="token_f1")
+    everything(tmp_path)
+    assert BEST in words(tmp_path).values()
+    text = report(tmp_path, ["s"], "markdown", "methods", score="val_loss")
+    assert "change of validation loss" in text
+    assert "predictions.jsonl has no val_loss of each example" in text
+    with pytest.raises(UserError, match="--score token_f2: no record of s has it; did you mean token_f1"):
+        report(tmp_path, ["s"], "markdown", "methods", score="token_f2")
+
+
+def test_a_score_that_only_some_rows_have_leaves_the_others_unranked(tmp_path: Path) -> None:
+    row(tmp_path, "one", right(0.9, 5))
+    row(tmp_path, "two", right(0.5, 6))
+    row(tmp_path, "three", right(0.5, 7), score="token_f1")
+    everything(tmp_path)
+    text = report(tmp_path, ["s"], "markdown", "methods")
+    assert "the record has no accuracy" in text
+    assert cells(text, "one")["verdict"] == BEST
+    assert cells(text, "three")["verdict"] == ""
+
+
+# Seeds
+
+
+def test_rows_that_differ_only_in_the_seed_are_one_row(tmp_path: Path) -> None:
+    row(tmp_path, "zero_shot", right(0.2, 1))
+    values = [right(0.7, 10), right(0.7, 11), right(0.7, 12)]
+    for seed, each in enumerate(values):
+        row(tmp_path, "lora", each, seed)
+    row(tmp_path, "ia3", right(0.4, 9))
+    everything(tmp_path)
+    text = report(tmp_path, ["s"], "markdown", "methods", allow=["settings.seed"])
+    assert sum(line.startswith("| lora") for line in text.splitlines()) == 1
+    means = [float(each.mean()) for each in values]
+    cell, summary = cells(text, "lora"), seed_summary(means)
+    assert cell["accuracy"] == f"{np.mean(means):.3f} ± {np.std(means, ddof=1):.3f}"
+    assert summary.interval is not None
+    told = f"[{summary.interval.low:.3f}, {summary.interval.high:.3f}]".replace("-", "\N{MINUS SIGN}")
+    assert cell["accuracy over seeds [95% t interval]"] == told
+    assert cell["seeds"] == "3"
+    assert cells(text, "ia3")["seeds"].startswith("1 [")
+    assert "one seed: how far training spreads is not known" in text
+    assert "where a row has several (n = 1, 3), of seeds" in text
+    assert cell["change of accuracy [95% interval]"].startswith(f"+{np.mean(means) - right(0.2, 1).mean():.3f} [")
+    lines = report(tmp_path, ["s"], "csv", "auto").splitlines()
+    assert len(lines) == 1 + 5  # a line a run
+
+
+def test_seeds_that_spread_tie_rows_that_examples_alone_would_tell_apart(tmp_path: Path) -> None:
+    """Rows of constant scores differ for certain on the examples; their seeds lie across each other."""
+    for seed, (one, two) in enumerate([(0.60, 0.70), (0.72, 0.62), (0.69, 0.60)]):
+        row(tmp_path, "one", np.full(50, one) + 1e-3 * right(0.5, seed, 50), seed)
+        row(tmp_path, "two", np.full(50, two) + 1e-3 * right(0.5, seed, 50), seed)
+    everything(tmp_path)
+    assert sorted(set(words(tmp_path).values())) == [BEST, TIED]
+
+
+def test_one_seed_beside_others_is_not_ranked_unless_allowed(tmp_path: Path) -> None:
+    row(tmp_path, "one", right(0.9, 5), seed=0)
+    row(tmp_path, "two", right(0.5, 6), seed=1)
+    everything(tmp_path)
+    assert not any(words(tmp_path).values())
+    assert "settings.seed (0: one; 1: two)" in report(tmp_path, ["s"], "markdown", "methods")
+    allowed = compare(load_sweep(tmp_path, "s"), allow=["settings.seed"])
+    assert BEST in {verdict.word for verdict in allowed.verdicts.values()}
+
+
+# What differs
+
+
+def test_allow_names_the_fields_that_are_ignored(tmp_path: Path) -> None:
+    row(tmp_path, "one", right(0.9, 5))
+    row(tmp_path, "two", right(0.5, 6), settings__train__steps=60, settings__eval__beams=4)
+    everything(tmp_path)
+    refused = report(tmp_path, ["s"], "markdown", "methods")
+    assert "--allow settings.train.steps,settings.eval.beams" in refused
+    half = report(tmp_path, ["s"], "markdown", "methods", allow=["settings.train.steps"])
+    assert "Not ranked" in half
+    whole = report(tmp_path, ["s"], "markdown", "methods", allow=["settings.train", "settings.eval.beams"])
+    assert cells(whole, "one")["verdict"] == BEST
+    assert "Ignored, as --allow says, though rows differ in it: settings.train.steps (30: one; 60: two)" in whole
+
+
+def test_a_field_that_does_not_exist_cannot_be_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row(tmp_path, "one", right(0.9, 5))
+    everything(tmp_path)
+    assert main(["s", "--results", str(tmp_path), "--allow", "settings.train.step,steps"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("--allow settings.train.step: no field of the records' keys; did you mean")
+    assert "settings.train.steps" in told[1]
+
+
+def test_rows_of_different_hardware_are_ranked_but_their_timings_marked(tmp_path: Path) -> None:
+    row(tmp_path, "one", right(0.9, 5))
+    row(tmp_path, "two", right(0.5, 6), environment__device="cuda: a GPU")
+    everything(tmp_path)
+    text = report(tmp_path, ["s"], "markdown", "methods")
+    assert cells(text, "one")["verdict"] == BEST
+    assert cells(text, "one")["training [tokens/s]"] == "180 ‡"
+    assert cells(text, "two")["wall time [s]"] == "61.5 ‡"
+    assert "‡ not comparable between rows, made on different hardware: " in text
+    assert "environment.device (cpu: a CPU: one; cuda: a GPU: two)." in text
+
+
+# Learning rates
+
+
+def test_one_learning_rate_a_row_is_a_warning(tmp_path: Path) -> None:
+    row(tmp_path, "one", right(0.9, 5), lr=1e-3)
+    row(tmp_path, "two", right(0.5, 6), lr=1e-3)
+    everything(tmp_path)
+    warning = "One learning rate ({}) was run of each row: differences are confounded with it"
+    assert warning.format("all at 0.001") in report(tmp_path, ["s"], "markdown", "methods")
+    with pytest.raises(UserError, match="no rows differ only in the learning rate"):
+        report(tmp_path, ["s"], "markdown", "lr")
+    row(tmp_path, "three", right(0.5, 6), lr=2e-3)
+    everything(tmp_path)
+    assert warning.format("chosen for each") in report(tmp_path, ["s"], "markdown", "methods")
+
+
+def test_a_sweep_of_learning_rates_is_a_table_with_the_best_and_edges(tmp_path: Path) -> None:
+    shares = {"peak": {1e-4: 0.3, 1e-3: 0.8, 1e-2: 0.4}, "rising": {1e-4: 0.2, 1e-3: 0.5, 1e-2: 0.9}}
+    for name, by_rate in shares.items():
+        for rate, share in by_rate.items():
+            for seed in (0, 1):
+                row(tmp_path, name, right(share, 100 * seed + round(1000 * share)), seed, lr=rate)
+    everything(tmp_path)
+    text = report(tmp_path, ["s"], "markdown", "lr")
+    assert [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")][2:] == ["peak", "rising"]
+    assert cells(text, "peak")["best lr"] == "0.001"
+    assert cells(text, "rising")["best lr"] == "0.01, at the edge of its grid"
+    assert cells(text, "peak")["lr 0.001"].endswith(" *")
+    assert "±" in cells(text, "peak")["lr 0.001"]
+    both = report(tmp_path, ["s"], "markdown", "auto")
+    assert "## s: learning rates" in both
+    assert "confounded" not in both
+    frame = pd.read_csv(io.StringIO(report(tmp_path, ["s"], "csv", "lr")))
+    assert list(frame[frame["best"]]["learning_rate"]) == [1e-3, 1e-2]
+    assert list(frame[frame["edge"]]["row"]) == ["rising"]
+
+
+def test_ranks_over_seeds_are_a_row_each_and_marked_where_they_are_not_low(tmp_path: Path) -> None:
+    for rank in (1, 4, 256):
+        for seed in (0, 1):
+            row(tmp_path, "lora", right(0.5 + rank / 1000, rank + seed), seed, rank=rank)
+    path = run_folder(tmp_path, "lora-0-lora-256") / "record.json"
+    warning = "method.rank=256 is above the smaller side of k (192): a change of such a layer has no higher rank"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"warnings": [warning]}))
+    everything(tmp_path)
+    text = report(tmp_path, ["s"], "markdown", "rank")
+    ranks = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")][2:]
+    assert ranks == ["1", "4", "256 [1]"]
+    assert f"- [1] not low-rank: {warning}" in text
+
+
+# Formats
+
+
+class Reader(html.parser.HTMLParser):
+    """Tags and text of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def hostile(results: Path) -> None:
+    """A sweep whose rows and question are named to break things."""
+    add_base(results)
+    for number, name in enumerate(HOSTILE):
+        add(
+            results,
+            f"r{number}",
+            spoiled(0.1 * number, number),
+            {"name": f"m{number}"},
+            null_reasons={"forgetting": name},
+        )
+    names = {"zero_shot": "zero shot"} | {f"r{number}": name for number, name in enumerate(HOSTILE)}
+    listed = [{"id": run, "label": label, "overrides": ""} for run, label in names.items()]
+    write_sweep(results, "s", "; ".join(HOSTILE), listed)
+
+
+def test_html_says_names_as_they_are_and_holds_no_script(tmp_path: Path) -> None:
+    hostile(tmp_path)
+    page = Reader()
+    page.feed(report(tmp_path, ["s"], "html", "methods"))
+    assert not {"script", "a", "img", "link"} & set(page.tags)
+    assert set(HOSTILE) <= set(page.texts)
+    assert page.tags.count("table") == 1
+    assert page.tags.count("tr") == 2 + len(HOSTILE)
+
+
+def test_markdown_says_names_as_they_are(tmp_path: Path) -> None:
+    hostile(tmp_path)
+    page = Reader()
+    page.feed(
+        markdown_it.MarkdownIt("gfm-like", {"linkify": False}).render(report(tmp_path, ["s"], "markdown", "methods"))
+    )
+    assert not {"script", "em", "strong", "s", "del", "a"} & set(page.tags)
+    assert page.tags.count("tr") == 2 + len(HOSTILE)
+    text = "".join(page.texts)
+    for name in HOSTILE:
+        assert name in text
+
+
+def test_latex_compiles(tmp_path: Path) -> None:
+    if shutil.which("pdflatex") is None:
+        pytest.skip("pdflatex is not installed")
+    hostile(tmp_path)
+    for seed in (1, 2):
+        add(tmp_path, f"seed{seed}", spoiled(0.2, seed), {"name": "x"}, key=key({"name": "x"}, settings__seed=seed))
+    everything(tmp_path)
+    body = report(tmp_path, ["s"], "latex", "auto")
+    packages = "\\usepackage{booktabs}\\usepackage{graphicx}"
+    source = f"\\documentclass{{article}}{packages}\\begin{{document}}\n{body}\\end{{document}}\n"
+    (tmp_path / "t.tex").write_text(source)
+    done = subprocess.run(
+        ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "t.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "t.pdf").stat().st_size > 1000
+
+
+def test_json_and_parquet_are_the_frame(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hostile(tmp_path)
+    lines = json.loads(report(tmp_path, ["s"], "json", "auto"))
+    assert [line["label"] for line in lines] == ["zero shot", *HOSTILE]
+    assert lines[0]["rank"] is None
+    target = tmp_path / "t.parquet"
+    assert main(["s", "--results", str(tmp_path), "--format", "parquet", "--output", str(target)]) == 0
+    frame = pd.read_parquet(target)
+    assert list(frame["label"]) == ["zero shot", *HOSTILE]
+    assert frame["bleu"].tolist() == [line["bleu"] for line in lines]
+    assert main(["s", "--results", str(tmp_path), "--format", "parquet"]) == 2
+    assert "--output" in capsys.readouterr().err
+
+
+# Bad inputs
+
+
+def test_two_folders_are_put_together_but_not_two_records_of_one_run(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for results, name in ((one, "a"), (two, "b")):
+        row(results, "zero_shot", right(0.2, 1))
+        row(results, name, right(0.7, 2))
+        everything(results)
+    text = report([one, two], ["s"], "markdown", "methods")
+    assert "3 runs: 3 done" in text
+    assert report([one, one], ["s"], "csv", "methods") == report(one, ["s"], "csv", "methods")
+    row(two, "zero_shot", right(0.3, 1))
+    with pytest.raises(UserError, match="two different records of one run"):
+        report([one, two], ["s"], "markdown", "methods")
+
+
+def test_a_record_that_its_id_does_not_fit_is_a_row_that_says_so(tmp_path: Path) -> None:
+    method = {"name": "lora"}
+    run = run_id("lora", key(method))
+    add(tmp_path, run, spoiled(0.1, 1), method)
+    sweep(tmp_path, run)
+    assert load_sweep(tmp_path, "s").runs[0].status == "ok"
+    path = run_folder(tmp_path, run) / "record.json"
+    path.write_text(path.read_text().replace('"steps": 30', '"steps": 31'))
+    found = load_sweep(tmp_path, "s").runs[0]
+    assert found.status == "unreadable record"
+    assert "its settings are not those of the run that its id names" in str(found.problem)
+
+
+def test_records_of_a_newer_schema_are_rows_beside_the_others(tmp_path: Path) -> None:
+    row(tmp_path, "one", right(0.7, 2))
+    row(tmp_path, "two", right(0.7, 2))
+    everything(tmp_path)
+    path = run_folder(tmp_path, "two-0-two") / "record.json"
+    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 9'))
+    assert "written in schema 9" in cells(report(tmp_path, ["s"], "markdown", "methods"), "two")["status"]
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf])
+def test_a_main_score_that_is_no_number_is_not_ranked(tmp_path: Path, score: float) -> None:
+    row(tmp_path, "one", right(0.7, 2))
+    row(tmp_path, "two", right(0.5, 3))
+    path = run_folder(tmp_path, "two-0-two") / "record.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"quality": {"accuracy": score}}))
+    everything(tmp_path)
+    text = report(tmp_path, ["s"], "markdown", "methods")
+    assert cells(text, "two")["accuracy"].startswith("\N{EM DASH}")
+    assert "accuracy is not a finite number" in text
+
+
+def test_tables_of_failed_runs_say_so(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        add(tmp_path, name, None, status="oom", cause="too big", parameters=None, memory=None, throughput=None)
+    sweep(tmp_path, "one", "two")
+    for form in ("markdown", "latex", "html", "csv", "json"):
+        assert "too big" in report(tmp_path, ["s"], form, "auto")
+    assert "No run is done" in report(tmp_path, ["s"], "markdown", "auto")
