@@ -16,7 +16,17 @@ from sacrebleu.metrics.bleu import BLEU
 
 from harness.data.cuisine import Cuisine
 from harness.data.embedded import Restaurants
-from harness.results import Memory, Parameters, Record, Throughput, read_record, run_folder, write_record, write_sweep
+from harness.results import (
+    Memory,
+    Parameters,
+    Record,
+    Throughput,
+    read_record,
+    run_folder,
+    run_id,
+    write_record,
+    write_sweep,
+)
 from reports.__main__ import main
 from reports.columns import MINUS, written
 from reports.page.references import embedded, picked
@@ -33,6 +43,8 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), r
 RESTAURANTS = "1435254f7b80984010dfa74608a3a6e669effdd366cddc12212cde61b8d3230b"
 OTHER = "f" * 64
 HOSTILE = "<script>alert(1)</script> a|b & c_d 100% <!-- </script>"
+IDS: dict[str, str] = {}
+"""Of the runs made here, by the names that tests call them."""
 SENTENCES = embedded().of(RESTAURANTS, 20)
 SCORER = BLEU(lowercase=True, effective_order=True)
 
@@ -71,9 +83,12 @@ def make(results: Path, name: str, label: str, bleu_of: float | None = None, **c
         "seconds": {"total": rng.uniform(5, 500), "evaluate": rng.uniform(1, 50)},
         "base_quality": {"bleu": 5.0},
     }
-    record = Record(id=name, key=key, started="2026-11-24", method=method["name"], label=label, **(fields | changed))
+    IDS[name] = run_id(method["name"], key)
+    record = Record(
+        id=IDS[name], key=key, started="2026-11-24", method=method["name"], label=label, **(fields | changed)
+    )
     write_record(results, record)
-    folder = run_folder(results, name)
+    folder = run_folder(results, record.id)
     if said:
         (folder / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in said))
     (folder / "curve.jsonl").write_text('{"step": 1, "loss": 3.5}\n{"step": 2, "loss": 2.5, "val_loss": 2.75}\n')
@@ -97,7 +112,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make(folder, "other-data", "other data", bleu_of=0.3, data="e2e", sha256=OTHER)
     make(folder, "full-oom", "too big", **FAILED, status="oom", cause="CUDA out of memory & more <b>", step=3)
     make(folder, "full-nan", "not a number", steps=77, quality={"val_loss": float("inf"), "bleu": -0.125})
-    path = run_folder(folder, "full-nan") / "record.json"
+    path = run_folder(folder, IDS["full-nan"]) / "record.json"
     path.write_text(path.read_text().replace("-0.125", "NaN"))
     for name, text in {
         "full-truncated": '{"schema_version": 1, "id": "fu',
@@ -105,7 +120,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }.items():
         run_folder(folder, name).mkdir()
         (run_folder(folder, name) / "record.json").write_text(text)
-    listed = [{"id": f"lora-seed{seed}", "label": "seeded", "overrides": "a=b"} for seed in range(3)]
+    listed = [{"id": IDS[f"lora-seed{seed}"], "label": "seeded", "overrides": "a=b"} for seed in range(3)]
     write_sweep(folder, "seeds & more", "?", [*listed, {"id": "never-run", "label": "never run", "overrides": ""}])
     (folder / "sweeps" / "broken.json").write_text('{"name": ')
     return folder
@@ -285,7 +300,7 @@ def test_a_run(opened: Open, results: Path) -> None:
     page = opened()
     page.locator("table.runs tbody tr", has=page.get_by_text("row 0", exact=True)).locator(".link").click()
     text = page.inner_text("dialog")
-    record = records(results)["lora-000000000000"]
+    record = records(results)[IDS["lora-000000000000"]]
     for said in ("restaurants", f"{record.quality['bleu']:.2f}", record.id):
         assert said in text
     assert page.locator("dialog svg path.front").count() == 2
@@ -303,8 +318,11 @@ def test_a_run(opened: Open, results: Path) -> None:
 
 
 def test_marked_differences_give_both_texts_again(opened: Open, results: Path) -> None:
-    page = opened("run=vera-000000000020")
-    said = [json.loads(line)["prediction"] for line in (results / "runs/vera-000000000020/predictions.jsonl").open()]
+    page = opened(f"run={IDS['vera-000000000020']}")
+    said = [
+        json.loads(line)["prediction"]
+        for line in (run_folder(results, IDS["vera-000000000020"]) / "predictions.jsonl").open()
+    ]
     assert cells(page, "dialog .prediction") == said
     references = cells(page, "dialog .reference")
     assert all(text in SENTENCES[i][1] for i, text in enumerate(references))
@@ -312,7 +330,7 @@ def test_marked_differences_give_both_texts_again(opened: Open, results: Path) -
 
 
 def test_references_of_other_data_only_where_asked(opened: Open, results: Path, tmp_path: Path) -> None:
-    assert "References are not shown" in opened("run=other-data").inner_text("dialog")
+    assert "References are not shown" in opened(f"run={IDS['other-data']}").inner_text("dialog")
     given = tmp_path / "references.jsonl"
     line = {
         "data": OTHER,
@@ -326,7 +344,7 @@ def test_references_of_other_data_only_where_asked(opened: Open, results: Path, 
     given.write_text(json.dumps(line) + "\n")
     output = tmp_path / "page.html"
     assert main(["page", "--results", str(folder), "--output", str(output), "--references", str(given)]) == 0
-    assert cells(opened("run=other-data", path=output), "dialog .example .input") == ["0 asked"]
+    assert cells(opened(f"run={IDS['other-data']}", path=output), "dialog .example .input") == ["0 asked"]
 
 
 def runs_of(results: Path, *names: str) -> list[Run]:
@@ -334,7 +352,7 @@ def runs_of(results: Path, *names: str) -> list[Run]:
 
 
 def test_compare(opened: Open, results: Path) -> None:
-    first, second = "lora-000000000000", "ia3-000000000010"
+    first, second = IDS["lora-000000000000"], IDS["ia3-000000000010"]
     page = opened()
     for label in ("row 0", "row 10"):
         page.locator("table.runs tbody tr", has=page.get_by_text(label, exact=True)).locator("input").click()
@@ -355,7 +373,7 @@ def test_compare(opened: Open, results: Path) -> None:
     assert [row.split("\t")[1] for row in cells(page, "table.config tbody tr")] == ["ia3", "11", "row 10"]
     page.reload()
     assert page.locator("table.config tbody tr").count() == 3
-    warned = opened(f"view=compare&a={first}&b=dora-budget0")
+    warned = opened(f"view=compare&a={first}&b={IDS['dora-budget0']}")
     assert "training steps (12, 999)" in warned.inner_text(".warning >> nth=-1")
 
 
@@ -387,7 +405,7 @@ def test_the_chooser(opened: Open, results: Path) -> None:
 def test_seeds_are_one_row_of_the_chooser_and_sets_stay_apart(opened: Open, results: Path) -> None:
     page = opened("view=choose&cq=bleu")
     row = page.locator("table.fits tbody tr", has_text="seeded")
-    mean = sum(records(results)[f"lora-seed{seed}"].quality["bleu"] or 0.0 for seed in range(3)) / 3
+    mean = sum(records(results)[IDS[f"lora-seed{seed}"]].quality["bleu"] or 0.0 for seed in range(3)) / 3
     assert row.count() == 1
     assert "3 seeds" in row.inner_text()
     assert f"{mean:.2f}" in row.inner_text()
@@ -420,10 +438,10 @@ def test_keyboard(opened: Open) -> None:
 
 
 @pytest.mark.parametrize(
-    "view", ["", "view=tradeoff", "view=choose", "view=compare&a=lora-seed0&b=lora-hostile", "run=lora-hostile"]
+    "view", ["", "view=tradeoff", "view=choose", "view=compare&a={lora-seed0}&b={lora-hostile}", "run={lora-hostile}"]
 )
 def test_a_phone_scrolls_sideways_in_tables_alone(opened: Open, view: str) -> None:
-    page = opened(view, width=360)
+    page = opened(view.format(**IDS), width=360)
     page.wait_for_timeout(100)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.evaluate(

@@ -10,13 +10,13 @@ from typing import Any
 from harness.results import Record
 from reports.compare import Comparison, show
 from reports.frame import quality_columns, tidy, why_missing
-from reports.groups import flatten
 from reports.page.collect import FEW_POINTS, MANY, POINTS, Shown, curve, predictions
 from reports.page.comparable import comparable
 from reports.page.measures import Measure, measures, shape
 from reports.page.references import References, Text
 from reports.page.uncertainty import intervals_of, rows_over_seeds
 from reports.read import Sweep, UnusablePredictions, finite
+from reports.scores import main_score
 from reports.statistics import t_quantile
 
 EMBEDDED = ("restaurants", "cuisine")
@@ -55,7 +55,7 @@ def payload(
 ) -> dict[str, Any]:
     """The page's data. `say` is told how far it is."""
     sweep = Sweep("", "", tuple(row.run for row in rows))
-    frame = tidy(sweep, Comparison())
+    frame = tidy(sweep, Comparison(score=main_score(sweep.recorded)))
     records = [row.run.record for row in rows]
     frame["train_seconds"] = [finite(record.seconds.get("train")) if record else None for record in records]
     frame["evaluate_seconds_per_example"] = [_each(record) if record else None for record in records]
@@ -181,7 +181,7 @@ def _absent(
 
 def _key(record: Record) -> dict[str, str]:
     """A record's key, one level deep, as text."""
-    return {name: show(value) for name, value in flatten(record.key).items()}
+    return {name: show(value) for name, value in record.flat_key.items()}
 
 
 def _data_field(record: Record, name: str) -> str:
