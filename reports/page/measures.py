@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from reports import columns as c
+from reports.scores import lower_is_better
 
 Better = Literal["lower", "higher", ""]
 
-LOWER = ("loss", "perplexity", "ser", "ter", "ece", "brier")
-"""Beginnings of the names of scores of which less is better."""
 UNDIRECTED = ("length_ratio", "copy_rate", "repetition", "distinct")
 """Beginnings of the names of scores of which neither more nor less is better."""
 
@@ -94,9 +93,9 @@ def measures(quality: dict[str, str]) -> tuple[Measure, ...]:
 
 
 def direction(name: str) -> Better:
-    """Which values of a score are better, by its name; of a mixture's task, that of the score."""
-    plain = name.rpartition("/")[2].rpartition(" ")[2].removeprefix("val_").removeprefix("word_")
-    return "" if plain.startswith(UNDIRECTED) else "lower" if plain.startswith(LOWER) else "higher"
+    """Which values of a column of scores are better; lm-evaluation-harness's have the task in front of the metric."""
+    plain = name.rpartition("/")[2].rpartition(" ")[2].removesuffix("_nats_per_token")
+    return "" if plain.startswith(UNDIRECTED) else "lower" if lower_is_better(plain) else "higher"
 
 
 def shape(kind: c.Kind, values: Sequence[float]) -> tuple[str, dict[str, Any]]:

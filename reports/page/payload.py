@@ -16,6 +16,7 @@ from reports.page.measures import Measure, measures, shape
 from reports.page.references import References, Text
 from reports.page.uncertainty import intervals_of, rows_over_seeds
 from reports.read import Sweep, UnusablePredictions, finite
+from reports.scores import main_score
 from reports.statistics import t_quantile
 
 EMBEDDED = ("restaurants", "cuisine")
@@ -54,7 +55,7 @@ def payload(
 ) -> dict[str, Any]:
     """The page's data. `say` is told how far it is."""
     sweep = Sweep("", "", tuple(row.run for row in rows))
-    frame = tidy(sweep, Comparison())
+    frame = tidy(sweep, Comparison(score=main_score(sweep.recorded)))
     records = [row.run.record for row in rows]
     frame["train_seconds"] = [finite(record.seconds.get("train")) if record else None for record in records]
     frame["evaluate_seconds_per_example"] = [_each(record) if record else None for record in records]

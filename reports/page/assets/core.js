@@ -29,6 +29,7 @@ function svg(tag, attributes = {}, ...children) {
 function format(measure, value) {
   if (value == null) return MISSING;
   const number = value / (measure.divisor || 1);
+  if (measure.divisor && number === 0) return "0";
   let text;
   if (measure.digits) {
     text = String(Number(number.toPrecision(measure.digits)));

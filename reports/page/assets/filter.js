@@ -1,12 +1,13 @@
 // Which runs are shown, and whether they may be compared.
 const haystack = runs.map((run) =>
-  [run.label, run.id, run.method, run.data, run.status, run.cause, run.folder, run.overrides, ...(run.sweeps || [])].join(" ").toLowerCase(),
+  [run.label, run.id, run.method, run.data, run.status, run.cause, run.overrides, ...(run.sweeps || [])].join(" ").toLowerCase(),
 );
 const NO_SWEEP = "(none)";
 const FACETS = {
   sweep: ["Sweep", (run) => run.sweeps || [NO_SWEEP]],
   method: ["Method", (run) => [run.method]],
   data: ["Data", (run) => [run.data || MISSING]],
+  folder: ["Folder", (run) => [run.folder]],
   status: ["Status", (run) => [run.status]],
   set: ["Comparable set", (run) => (run.sets || []).map(String)],
 };
@@ -72,7 +73,7 @@ function warnDiffering(sets, consequence) {
   return el("div", { class: "warning", role: "note" },
     el("strong", {}, `These runs differ in more than the method: ${sets.length} sets that may not be ranked together. `), consequence,
     el("p", {}, "They differ in ", told.slice(0, 6).map(([name, list]) => `${fieldWord(name)} (${values(list)})`).join(", "),
-      told.length > 6 && [" and ", el("details", {}, el("summary", {}, plural(told.length - 6, "more field")), ` ${told.slice(6).map(([name]) => fieldWord(name)).join(", ")}`)], "."),
+      told.length > 6 && [" and ", el("details", {}, el("summary", {}, plural(told.length - 6, "more field")), ` ${told.slice(6).map(([name]) => fieldWord(name)).join(", ")}`)]),
     el("button", { type: "button", class: "noprint", click: () => { set({ set: String(sets[0][0]) }); render(); } }, `Show only the largest set (${setNames[sets[0][0]]})`),
   );
 }

@@ -1,0 +1,35 @@
+"""Inputs and references of a run's test examples, written for a page of one's own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UserError
+from harness.metrics.bleu import corpus_bleu
+from harness.references import main
+from harness.results import Record, run_folder
+from reports.page.references import References, with_file
+
+
+def test_they_give_the_recorded_score(
+    run_point: Callable[..., Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The witness of data, order and choice of examples: BLEU of the predictions against them is the record's."""
+    record = run_point("method=zero_shot")
+    results, output = tmp_path / "results", tmp_path / "references.jsonl"
+    monkeypatch.setattr(sys, "argv", ["", record.id, "--results", str(results), "--output", str(output)])
+    main()
+    found = with_file(References(), output).of(record.key["data"]["sha256"], record.test_examples)
+    lines = (run_folder(results, record.id) / "predictions.jsonl").read_text().splitlines()
+    said = {line["index"]: line["prediction"] for line in map(json.loads, lines)}
+    assert sorted(found) == sorted(said) == [0, 1, 2, 3]
+    score = corpus_bleu([said[i] for i in range(4)], [list(found[i][1]) for i in range(4)])
+    assert score == pytest.approx(record.quality["bleu"])
+    monkeypatch.setattr(sys, "argv", ["", "absent", "--results", str(results), "--output", str(output)])
+    with pytest.raises(UserError, match="absent: not a run with a config"):
+        main()
