@@ -32,7 +32,8 @@ def rates_table(sweep: Sweep, comparison: Comparison) -> Table:
         )
     frame = pd.DataFrame([line for rows in sets for line in _lines(sweep, rows, score)])
     rates = sorted(set(frame["learning_rate"]))
-    _, write = c.writer("score", frame["mean"].dropna())
+    loss = score == "val_loss"
+    _, write = c.writer("loss" if loss else "score", frame["mean"].dropna())
     headings = [Heading("row", False), *(Heading(f"lr {each:g}", True) for each in rates), Heading("best lr", True)]
     cells = []
     for _, lines in frame.groupby("set", sort=False):
@@ -43,10 +44,12 @@ def rates_table(sweep: Sweep, comparison: Comparison) -> Table:
             (Cell(str(lines["row"].iloc[0])), *(_cell(by_rate.get(each), write) for each in rates), Cell(found))
         )
     title = title_of(score)
-    notes = [
-        (STAR, f"the row's best {title}, chosen by the test examples that it is scored on."),
-        ("", f"[low, high]: 95% interval of {title} over test examples, and over seeds where a row has several."),
-    ]
+    chosen = "chosen by validation examples" if loss else "chosen by the test examples that it is scored on"
+    notes = [(STAR, f"the row's best {title}, {chosen}.")]
+    if frame["low"].notna().any():
+        notes.append(
+            ("", f"[low, high]: 95% interval of {title} over test examples, and over seeds where a row has several.")
+        )
     if frame["edge"].any():
         notes.append(("", f"{EDGE}: the best learning rate may lie beyond those that were run; widen the grid there."))
     about = f"{title} by learning rate, of rows that differ in nothing else but seeds."
