@@ -303,22 +303,36 @@ def write_record(results: Path, record: Record) -> Path:
 
 def read_record(path: Path) -> Record:
     """Read one record. Raises UnreadableRecord with one line that says what is wrong."""
+    text = path.read_bytes()
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise UnreadableRecord(f"{path}: not a whole record ({error}); delete it and run again", newer=False) from None
+        record = Record.model_validate_json(text)
+    except ValidationError as error:
+        raise _unreadable(path, text, error) from None
+    if record.schema_version > SCHEMA:
+        raise _newer(path, record.schema_version)
+    return record
+
+
+def _unreadable(path: Path, text: bytes, error: ValidationError) -> UnreadableRecord:
+    """What is wrong with a file that is no record of this schema."""
+    try:
+        content = json.loads(text.decode("utf-8"))
+    except ValueError as problem:
+        return UnreadableRecord(f"{path}: not a whole record ({problem}); delete it and run again", newer=False)
     version = content.get("schema_version") if isinstance(content, dict) else None
     if isinstance(version, int) and version > SCHEMA:
-        raise UnreadableRecord(
-            f"{path}: written in schema {version}, this version reads {SCHEMA}; upgrade, or use another results folder",
-            newer=True,
-        )
-    try:
-        return Record.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise UnreadableRecord(f"{path}: not a record ({place}: {first['msg']})", newer=False) from None
+        return _newer(path, version)
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    return UnreadableRecord(f"{path}: not a record ({place}: {first['msg']})", newer=False)
+
+
+def _newer(path: Path, version: int) -> UnreadableRecord:
+    """A record of a later version."""
+    return UnreadableRecord(
+        f"{path}: written in schema {version}, this version reads {SCHEMA}; upgrade, or use another results folder",
+        newer=True,
+    )
 
 
 def finished(results: Path, run: str) -> Record | None:
