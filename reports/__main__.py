@@ -6,16 +6,15 @@ import argparse
 import ast
 import gc
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import UserError
-from harness.results import write_atomically
 from reports.compare import compare
 from reports.export import FORMATS, exported
-from reports.read import Sweep, listed, load_sweep, sweep_names
+from reports.output import answered, deliver, write
+from reports.read import listed, load_all, sweep_names
 from reports.render import render
 from reports.seeds import seeds_table
 from reports.storage import storage_table
@@ -95,23 +94,6 @@ def command_lines() -> str:
     return "\n".join(f"  python -m reports {name:<12}{text.partition(chr(10))[0]}" for name, text in said.items())
 
 
-def load_all(results: Path | Sequence[Path], names: Sequence[str]) -> list[Sweep]:
-    """The sweeps, with a warning on stderr for each record that cannot be read. Raises UserError, once for all."""
-    sweeps: list[Sweep] = []
-    problems: list[str] = []
-    for name in dict.fromkeys(names):
-        try:
-            sweeps.append(load_sweep(results, name))
-        except UserError as error:
-            problems += error.problems
-    if problems:
-        raise UserError(*problems)
-    for run in (run for sweep in sweeps for run in sweep.runs):
-        if run.problem:
-            print(f"warning: {run.problem}", file=sys.stderr)
-    return sweeps
-
-
 def report(
     results: Path | Sequence[Path],
     names: Sequence[str],
@@ -150,40 +132,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print or write the report, or do another command; 0, or 2 with the problems on stderr, one line each."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in {path.stem for path in commands()}:
-        return int(importlib.import_module(f"reports.commands.{given[0]}").main(given[1:]))
+        command = importlib.import_module(f"reports.commands.{given[0]}")
+        return answered(lambda: int(command.main(given[1:])))
     options = parser().parse_args(given)
-    try:
-        results, form = options.results or [Path("results")], options.format
-        if form == "parquet":
-            if options.output is None:
-                raise UserError("--format parquet: is no text; name a file with --output")
-            tables = tables_for(results, options.sweeps, options.table, options.score, options.allow)
-            write(options.output, exported(tables, form))
-            return 0
-        text = report(results, options.sweeps, form, options.table, options.score, options.allow)
+    return answered(lambda: _tables(options))
+
+
+def _tables(options: argparse.Namespace) -> int:
+    """Print or write the tables. Raises UserError."""
+    results, form = options.results or [Path("results")], options.format
+    if form == "parquet":
         if options.output is None:
-            print(text, end="", flush=True)
-        else:
-            write(options.output, text)
-    except UserError as error:
-        print("\n".join(error.problems), file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        # The reader (such as `head`) has had enough; keep Python from complaining when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise UserError("--format parquet: is no text; name a file with --output")
+        tables = tables_for(results, options.sweeps, options.table, options.score, options.allow)
+        write(options.output, exported(tables, form))
+    else:
+        deliver(report(results, options.sweeps, form, options.table, options.score, options.allow), options.output)
     return 0
-
-
-def write(path: Path, content: str | bytes) -> None:
-    """Write a report to a file. Raises UserError where that is not possible."""
-    try:
-        if isinstance(content, str):
-            write_atomically(path, content)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-    except OSError as error:
-        raise UserError(f"--output {path}: cannot be written ({error.strerror})") from None
 
 
 if __name__ == "__main__":

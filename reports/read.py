@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -140,6 +141,23 @@ def all_runs(results: Path) -> list[Run]:
         raise UserError(f"{results}: no runs there; run one (python -m harness) or name another --results")
     runs = [load_run(results, {"id": name, "label": name, "overrides": ""}) for name in names]
     return [replace(run, label=run.record.label) if run.record else run for run in runs]
+
+
+def load_all(results: Path | Sequence[Path], names: Sequence[str]) -> list[Sweep]:
+    """The sweeps, with a warning on stderr for each record that cannot be read. Raises UserError, once for all."""
+    sweeps: list[Sweep] = []
+    problems: list[str] = []
+    for name in dict.fromkeys(names):
+        try:
+            sweeps.append(load_sweep(results, name))
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError(*problems)
+    for run in (run for sweep in sweeps for run in sweep.runs):
+        if run.problem:
+            print(f"warning: {run.problem}", file=sys.stderr)
+    return sweeps
 
 
 def load_run(results: Path, given: dict[str, Any]) -> Run:

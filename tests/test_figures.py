@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from test_reports import add, add_base, key, spoiled, sweep
 
 from harness.results import Forgetting, Memory, run_folder
+from reports.__main__ import main
 from reports.commands import figures as command
 from reports.compare import compare
 from reports.figures import _published, curves, forgetting, lr, memory, pareto, profile, rank
@@ -390,12 +391,12 @@ def test_an_unfinished_sweep_has_no_data(tmp_path: Path) -> None:
 
 
 def test_misuse_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["nosuch", "--results", str(E2E)]) == 2
+    assert main(["figures", "nosuch", "--results", str(E2E)]) == 2
     assert "no such sweep; there are: e2e" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
-    assert command.main(["e2e", "--results", str(E2E), "--output", str(tmp_path / "file"), "--only", "memory"]) == 2
+    assert main(["figures", "e2e", "--results", str(E2E), "--output", str(tmp_path / "file"), "--only", "memory"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"--output {tmp_path / 'file'}: cannot be written")
+    assert line.startswith(f"--output {tmp_path / 'file'}/e2e_memory.svg: cannot be written")
     with pytest.raises(SystemExit) as ended:
         command.main(["e2e", "--only", "pie"])
     assert ended.value.code == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.errors import UserError
 from reports.gate.baseline import Acceptance, Baseline, load, write
-from reports.gate.command import add_baseline, add_output, check_alpha, guarded, tell
+from reports.gate.command import add_baseline, add_output, check_alpha, tell
 from reports.gate.compare import compare
 from reports.gate.measure import measure, of_folder
 
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
     """Do one of the three."""
     options = parser().parse_args(arguments)
     act = {"save": _save, "accept": _accept, "compare": _compare}[options.action]
-    return guarded(lambda: act(options))
+    return act(options)
 
 
 def _compare(options: argparse.Namespace) -> int:

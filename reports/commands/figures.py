@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from harness.errors import UserError
-from reports.read import Sweep
+from reports.output import write
+from reports.read import Sweep, load_all
 
 FOLDER = Path(__file__).parents[1] / "figures"
 
@@ -62,23 +62,13 @@ def drawn(sweep: Sweep, chosen: Sequence[str], form: str, say: Callable[[str], N
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the figures and print their paths; 0, or 2 with the problems on stderr, one line each."""
-    from reports.__main__ import load_all
-
+    """Write the figures and print their paths. Raises UserError."""
     options = parser().parse_args(arguments)
     say = partial(print, file=sys.stderr)
-    try:
-        for sweep in load_all(options.results, options.sweeps):
-            stem = re.sub(r"[^\w.-]+", "-", sweep.name)
-            for name, content in drawn(sweep, options.only or names(), options.format, say):
-                path = options.output / f"{stem}_{name}.{options.format}"
-                try:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_bytes(content)
-                except OSError as error:
-                    raise UserError(f"--output {options.output}: cannot be written ({error.strerror})") from None
-                print(path, flush=True)
-    except UserError as error:
-        print("\n".join(error.problems), file=sys.stderr)
-        return 2
+    for sweep in load_all(options.results, options.sweeps):
+        stem = re.sub(r"[^\w.-]+", "-", sweep.name)
+        for name, content in drawn(sweep, options.only or names(), options.format, say):
+            path = options.output / f"{stem}_{name}.{options.format}"
+            write(path, content)
+            print(path, flush=True)
     return 0

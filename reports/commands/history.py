@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from harness.errors import UserError
-from reports.gate.command import DEFAULT, guarded
+from reports.gate.command import DEFAULT
 from reports.gate.history import figure, of_files, of_git, of_records, series, table
 
 
@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     """Print the table, and draw the figure if one is asked for."""
     options = parser().parse_args(arguments)
-    return guarded(lambda: _history(options))
+    return _history(options)
 
 
 def _history(options: argparse.Namespace) -> int:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.errors import UserError
-from harness.results import write_atomically
+from reports.output import write
 from reports.page.collect import collect, folders
 from reports.page.html import page
 from reports.page.payload import Options, payload, progress
@@ -53,17 +52,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the page; 0, or 2 with what is wrong on stderr."""
+    """Write the page. Raises UserError."""
     options = parser().parse_args(arguments)
-    try:
-        text = built(options, progress)
-        try:
-            write_atomically(options.output, text)
-        except OSError as error:
-            raise UserError(f"--output {options.output}: cannot be written ({error.strerror})") from None
-    except UserError as error:
-        print("\n".join(error.problems), file=sys.stderr)
-        return 2
+    text = built(options, progress)
+    write(options.output, text)
     progress(f"{options.output}, {len(text) / 1e6:.1f} MB")
     return 0
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.errors import UserError
-from reports.__main__ import load_all, write
 from reports.export import TEXTS, exported
+from reports.output import deliver
 from reports.paper import paper_tables
 from reports.paper_files import Paper, paper_names, read_paper
-from reports.read import Sweep
+from reports.read import Sweep, load_all
 from reports.render import render
 
 DESCRIPTION = """\
@@ -58,21 +56,14 @@ def listed() -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print or write the tables; 0, or 2 with the problems on stderr."""
+    """Print or write the tables. Raises UserError."""
     options = parser().parse_args(arguments)
-    try:
-        if options.name is None:
-            text = listed()
-        else:
-            paper = read_paper(options.name)
-            sweeps = chosen_sweeps(paper, options.results or [Path("results")], options.sweep)
-            tables = paper_tables(paper, options.name, sweeps)
-            text = str(exported(tables, options.format)) if options.format in TEXTS else render(tables, options.format)
-        if options.output is None:
-            print(text, end="", flush=True)
-        else:
-            write(options.output, text)
-    except UserError as error:
-        print("\n".join(error.problems), file=sys.stderr)
-        return 2
+    if options.name is None:
+        text = listed()
+    else:
+        paper = read_paper(options.name)
+        sweeps = chosen_sweeps(paper, options.results or [Path("results")], options.sweep)
+        tables = paper_tables(paper, options.name, sweeps)
+        text = str(exported(tables, options.format)) if options.format in TEXTS else render(tables, options.format)
+    deliver(text, options.output)
     return 0

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from reports.gate.baseline import load
-from reports.gate.command import add_baseline, add_output, check_alpha, guarded, tell
+from reports.gate.command import add_baseline, add_output, check_alpha, tell
 from reports.gate.compare import compare, confirmed
 from reports.gate.measure import measure
 
@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     """Measure, compare and tell; where noise could explain a regression, measure once more."""
     options = parser().parse_args(arguments)
-    return guarded(lambda: _regress(options))
+    return _regress(options)
 
 
 def _regress(options: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.errors import UserError, first_line
 from harness.results import hash_of
-from reports.read import Sweep
+from reports.read import Sweep, load_all
 
 SECONDS_TO_CONNECT = 30
 
@@ -89,16 +89,13 @@ def _start(sweep: Sweep, results: Path, project: str, mode: str) -> Any:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Log the sweep; 0, 1 with a warning where W&B cannot, or 2 with the problems, one line each."""
-    from reports.__main__ import load_all
-
+    """Log the sweep; 0, or 1 with a warning where W&B cannot. Raises UserError."""
     options = parser().parse_args(arguments)
     try:
         (sweep,) = load_all(options.results, [options.sweep])
         track(sweep, options.results, options.project, options.mode)
-    except UserError as error:
-        print("\n".join(error.problems), file=sys.stderr)
-        return 2
+    except UserError:
+        raise
     except Exception as error:  # whatever it is, nobody loses a sweep to it
         print(f"warning: W&B has no report of {options.sweep} ({first_line(error)})", file=sys.stderr)
         return 1

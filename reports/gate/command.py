@@ -1,20 +1,18 @@
-"""What the commands of the gate share: arguments, errors, output and exit codes."""
+"""What the commands of the gate share: arguments, output and exit codes."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import UserError
-from reports.__main__ import write as write_text
 from reports.gate.baseline import Baseline
 from reports.gate.compare import ALPHA, KINDS, Comparison
 from reports.gate.show import junit, text
+from reports.output import write
 
 DEFAULT = Path("benchmarks/baseline.yaml")
-QUIET, REGRESSED, MISUSE = 0, 1, 2
+QUIET, REGRESSED = 0, 1
 
 
 def add_baseline(parser: argparse.ArgumentParser) -> None:
@@ -39,20 +37,8 @@ def tell(comparison: Comparison, before: Baseline, after: Baseline, options: arg
     """Print the comparison and give the exit code. Raises UserError where the XML cannot be written."""
     print(text(comparison, before, after, options.format == "markdown"), end="", flush=True)
     if options.junit:
-        write_text(options.junit, junit(comparison, before.sweep))
+        write(options.junit, junit(comparison, before.sweep))
     return REGRESSED if comparison.of("regression") else QUIET
-
-
-def guarded(act: Callable[[], int]) -> int:
-    """What it returns, or 2 with the problems on stderr, one line each."""
-    try:
-        return act()
-    except UserError as error:
-        print("\n".join(error.problems), file=sys.stderr)
-        return MISUSE
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
 
 
 def check_alpha(alpha: float) -> None:
