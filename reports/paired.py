@@ -114,8 +114,8 @@ def _sample(runs: tuple[Run, ...], score: str) -> Sampled:
     if any(other != indices for other, _ in read):
         raise UnusablePredictions("its seeds were scored on different test examples")
     combine = _sums(score)
-    drawn = np.stack([resampled(part, combine) for part in parts])
-    values = np.array([float(_score(part, combine)) for part in parts])
+    together = np.stack(parts)
+    drawn, values = resampled(together, combine), np.asarray(_score(together, combine))
     n, over_seeds = len(parts), np.zeros(drawn.shape[1])
     if n > 1:
         # As in the t interval of a mean: its standard error over seeds times Student's t, drawn anew each time.
@@ -180,8 +180,9 @@ def _sums(score: str) -> OfSums | None:
     return of_sums(score)
 
 
-def _score(part: NDArray[np.float64], combine: OfSums | None) -> NDArray[np.float64]:
-    return part.mean(axis=0)[0] if combine is None else combine(part.sum(axis=0))
+def _score(parts: NDArray[np.float64], combine: OfSums | None) -> NDArray[np.float64]:
+    """Scores, [...], of parts [..., examples, statistics]."""
+    return parts.mean(axis=-2)[..., 0] if combine is None else combine(parts.sum(axis=-2))
 
 
 def _examples(run: Run, score: str) -> tuple[tuple[int, ...], NDArray[np.float64]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import from_json
 
 from harness.errors import UserError
 from harness.results import Record, UnreadableRecord, read_record, read_sweep, run_folder, run_id
@@ -199,8 +199,12 @@ def _reading() -> Iterator[None]:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of predictions."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    """The lines of predictions; read as one JSON list, which is quicker than each by itself."""
+    lines = [line for line in path.read_bytes().split(b"\n") if line.strip()]
+    found: list[dict[str, Any]] = from_json(b"[" + b",".join(lines) + b"]")
+    if len(found) != len(lines):
+        raise ValueError("a line is not one JSON value")
+    return found
 
 
 def example_parts(run: Run) -> tuple[tuple[int, ...], dict[str, NDArray[np.float64]]]:

@@ -33,11 +33,12 @@ def interval(score: Score) -> tuple[float, float] | None:
 
 
 def resampled(rows: ArrayLike, of_sums: OfSums | None) -> NDArray[np.float64]:
-    """A score of each resample. `rows`: [examples, statistics], or [examples, 1] of the examples' own scores where the
-    score is their mean (`of_sums` None)."""
+    """A score of each resample, [..., resamples]. `rows`: [..., examples, statistics], or [..., examples, 1] of the
+    examples' own scores where the score is their mean (`of_sums` None)."""
     table = np.asarray(rows, dtype=np.float64)
-    sums = draws(len(table)) @ table
-    return sums[:, 0] / len(table) if of_sums is None else of_sums(sums)
+    examples = table.shape[-2]
+    sums = draws(examples) @ table
+    return sums[..., 0] / examples if of_sums is None else of_sums(sums)
 
 
 @lru_cache(maxsize=2)
