@@ -44,7 +44,7 @@ class Train(Settings):
     steps: Positive
     batch_size: Positive
     accumulation: Positive
-    gradient_checkpointing: bool
+    gradient_checkpointing: bool = False  # configurations that earlier runs have kept do without
     optimizer: Literal["adamw", "paged_adamw", "adamw8bit", "paged_adamw8bit"]
     schedule: Literal["linear", "cosine", "constant"]
     warmup_steps: Annotated[int, Field(ge=0)]

@@ -6,6 +6,7 @@ Takes the settings of `python -m harness`, a sweep with -m, and its own:
   plan.length=2048    tokens of every example, all of them trained on; else the longest batch of the run's data, and
                       train.max_length for models without a tokenizer
   plan.tensors=10     name the largest tensors of the peak, at most 10
+  plan.masters=false  what if trained weights were kept in the run's dtype, and not in fp32 as a run keeps them
   plan.measure=true   measure too, by the same pass on the model itself, and put both side by side
   plan.format=json    text or json
 
@@ -41,6 +42,8 @@ class PlanSettings(Settings):
     """Tokens of every example."""
     tensors: Annotated[int, Field(ge=0, le=10, strict=False)] = 0
     """How many of the largest tensors are named."""
+    masters: Annotated[bool, Field(strict=False)] = True
+    """Trained weights are fp32."""
     measure: Annotated[bool, Field(strict=False)] = False
     """Measure it beside the plan, on the model itself."""
     format: Literal["text", "json"] = "text"
@@ -110,9 +113,9 @@ def planned(arguments: list[str]) -> int:
     lines = []
     for number, (overrides, settings) in enumerate(runs, 1):
         print(f"\r{number} of {len(runs)}: {overrides[:90]}", end="", file=sys.stderr, flush=True)
-        made = plan(settings, asked.length)
+        made = plan(settings, asked.length, asked.masters)
         fits = None if budget is None else made.peak_bytes <= budget
-        changes = suggestions(settings, asked.length, budget) if budget is not None and not fits else []
+        changes = suggestions(settings, asked.length, asked.masters, budget) if budget is not None and not fits else []
         lines.append(_line(overrides, settings, made, fits, changes, asked.tensors))
         if asked.measure:
             lines.append(_line(overrides, settings, measure(settings), None, [], asked.tensors) | {"measured": True})

@@ -31,10 +31,14 @@ def text(lines: Sequence[dict[str, Any]], budget: str | None) -> str:
     head = ["model", "row", "peak [GiB]", "in", *(f"{SHORT[owner]}" for owner in owners), "trainable"]
     head += [f"fits {budget}"] if budget else []
     rows = []
+    given = [line["overrides"].split() for line in lines]
     for line in lines:
+        # What sets the points of a sweep apart, besides what the row's name says.
+        apart = [o for o in line["overrides"].split() if any(o not in other for other in given)]
+        apart = [o for o in apart if not o.startswith(("model=", "method=", "method.rank=", "quantization="))]
         row = [
             line["model"],
-            line["label"] + (" (measured)" if line["measured"] else ""),
+            " ".join([line["label"], *apart]) + (" (measured)" if line["measured"] else ""),
             size(line["peak_bytes"]),
             line["peak_phase"],
         ]

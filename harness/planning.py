@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 LARGEST = 10
 """Tensors of each peak that a plan names."""
 
+WAY = 1
+"""Raised when plans come out otherwise, so that one that was kept is not taken for a new one."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -52,9 +55,10 @@ class Plan:
     """The largest tensors of the peak: owner, bytes, name, shape, dtype, made_by."""
 
 
-def plan(settings: RunSettings, length: int | None) -> Plan:
+def plan(settings: RunSettings, length: int | None, masters: bool = True) -> Plan:
     """The plan of a run, kept in the cache folder. `length`: tokens of every example; None: as the run's data have it,
-    and `train.max_length` for a model without a tokenizer. Raises UserError."""
+    and `train.max_length` for a model without a tokenizer. `masters`: trained weights are fp32, as a run has them, and
+    not in its dtype. Raises UserError."""
     if settings.quantization.kind != "none" and installed("bitsandbytes") is None:
         raise UserError(
             f"quantization={settings.quantization.label()}: its plan needs bitsandbytes, which is not installed; "
@@ -69,12 +73,12 @@ def plan(settings: RunSettings, length: int | None) -> Plan:
         batches = run_batches(task, DTYPES[settings.precision])
     else:
         batches = filled_batches(settings, kind, length or settings.train.max_length, context_of(config))
-    key = _key(settings, config, batches)
+    key = _key(settings, config, batches) | {"masters": masters}
     kept = cache_folder() / "plans" / f"{hash_of(key)[:24]}.json"
     if kept.is_file():
         return Plan(**json.loads(kept.read_text(encoding="utf-8")))
     try:
-        made = _worked_out(settings, config, tokenizer, task, batches)
+        made = _worked_out(settings, config, tokenizer, task, batches, masters)
     except (DataDependentOutputException, DynamicOutputShapeException, Unsupported) as error:
         raise UserError(
             f"method={settings.method.name}: cannot be planned, since what it does depends on the values of tensors "
@@ -91,7 +95,7 @@ def measure(settings: RunSettings) -> Plan:
     model, tokenizer = load_base(settings)
     task = Task(settings, (model, tokenizer))
     torch.manual_seed(settings.seed)
-    return _passed(settings, model, task.site(), run_batches(task, dtype), BLOCK[device])
+    return _passed(settings, model, task.site(), run_batches(task, dtype), BLOCK[device], masters=True)
 
 
 class _Outline:
@@ -109,6 +113,7 @@ def _key(settings: RunSettings, config: Any, batches: Batches) -> dict[str, Any]
     train, evaluation = settings.train, settings.eval
     shown = {"architectures", "name_or_path", "_name_or_path", "id2label", "label2id", "transformers_version"}
     return {
+        "way": WAY,
         "config": {name: value for name, value in config.to_dict().items() if name not in shown},
         "classes": len(settings.data.head_classes or ()),
         "method": settings.method.model_dump(mode="json", exclude={"lr", "facts"}),
@@ -128,7 +133,9 @@ def _shapes(batch: Batch) -> dict[str, Any]:
     return shapes | {"padded": batch.mask is not None and not bool(batch.mask.all())}
 
 
-def _worked_out(settings: RunSettings, config: Any, tokenizer: Any, task: Task | None, batches: Batches) -> Plan:
+def _worked_out(
+    settings: RunSettings, config: Any, tokenizer: Any, task: Task | None, batches: Batches, masters: bool
+) -> Plan:
     dtype, device = DTYPES[settings.precision], resolve_device(settings.device)
     attention = settings.model.attention_for(device)
     classes = settings.data.head_classes
@@ -153,15 +160,16 @@ def _worked_out(settings: RunSettings, config: Any, tokenizer: Any, task: Task |
 
             site = site_of(settings, model, tokenizer, kind_of(settings, model), inputs)
         with torch.random.fork_rng(devices=[]):
-            return _passed(settings, model, site, batches, BLOCK[device])
+            return _passed(settings, model, site, batches, BLOCK[device], masters)
 
 
-def _passed(settings: RunSettings, model: Any, site: Site, batches: Batches, block: int) -> Plan:
+def _passed(settings: RunSettings, model: Any, site: Site, batches: Batches, block: int, masters: bool) -> Plan:
     """The method applied as a run does it, and the pass."""
     method, dtype = settings.method, DTYPES[settings.precision]
     base = base_tensors(model)
     model = method.apply(model, site)
-    to_master_precision(model)
+    if masters:
+        to_master_precision(model)
     if settings.train.gradient_checkpointing and method.trains:
         enable_checkpointing(model)
     forward = LabelForward(model, dtype)

@@ -47,7 +47,7 @@ def changes(settings: RunSettings) -> list[Change]:
     return found
 
 
-def suggestions(settings: RunSettings, length: int | None, budget: int) -> list[dict[str, Any]]:
+def suggestions(settings: RunSettings, length: int | None, masters: bool, budget: int) -> list[dict[str, Any]]:
     """Of single changes, else of pairs, and so on, those that fit: overrides, peak_bytes, fits; cheapest first. Where
     none does, the one that needs least."""
     single = changes(settings)
@@ -59,7 +59,7 @@ def suggestions(settings: RunSettings, length: int | None, budget: int) -> list[
             if len(set(keys)) < len(keys) or any(_within(chosen, found["overrides"]) for found in fitting):
                 continue  # two sizes of forward passes, or a smaller one than is needed
             try:
-                made = plan(_changed(settings, chosen), length)
+                made = plan(_changed(settings, chosen), length, masters)
             except UserError:
                 continue
             fits = made.peak_bytes <= budget

@@ -93,12 +93,11 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     # What is counted
 
-    def claim(self, owner: Owner, named: Iterable[tuple[str, torch.Tensor]], again: bool = False) -> None:
-        """These tensors belong to `owner`. What has one already keeps it, temporaries and activations excepted, unless
-        `again`."""
+    def claim(self, owner: Owner, named: Iterable[tuple[str, torch.Tensor]]) -> None:
+        """These tensors belong to `owner`, unless they have an owner that was claimed before."""
         for name, tensor in named:
             block = self._see(tensor, "")
-            if block is not None and (again or block.owner in ("temporaries", "activations")):
+            if block is not None and block.owner in ("temporaries", "activations"):
                 block.owner, block.name = owner, name or block.name
 
     def _see(self, tensor: torch.Tensor, made_by: str) -> _Block | None:
