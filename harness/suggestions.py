@@ -49,34 +49,43 @@ def changes(settings: RunSettings) -> list[Change]:
 
 def suggestions(settings: RunSettings, length: int | None, masters: bool, budget: int) -> list[dict[str, Any]]:
     """Of single changes, else of pairs, and so on, those that fit: overrides, peak_bytes, fits; cheapest first. Where
-    none does, the one that needs least."""
+    nothing does, all of them together."""
     single = changes(settings)
-    least: dict[str, Any] | None = None
-    for count in range(1, 5):
+    # All of them at once, with the smallest forward pass: if that does not fit, nothing does.
+    strongest = tuple({tuple(change.train): change for change in single}.values())
+    least = _one(settings, strongest, length, masters, budget) if strongest else None
+    if least is not None and not least["fits"]:
+        return [least]
+    for count in range(1, len(strongest) + 1):
         fitting: list[dict[str, Any]] = []
         for chosen in combinations(single, count):
             keys = [key for change in chosen for key in change.train]
             if len(set(keys)) < len(keys) or any(_within(chosen, found["overrides"]) for found in fitting):
                 continue  # two sizes of forward passes, or a smaller one than is needed
-            try:
-                made = plan(_changed(settings, chosen), length, masters)
-            except UserError:
+            one = _one(settings, chosen, length, masters, budget)
+            if one is None:
                 continue
-            fits = made.peak_bytes <= budget
-            one = {
-                "overrides": " ".join(change.overrides for change in chosen),
-                "peak_bytes": made.peak_bytes,
-                "fits": fits,
-            }
-            if least is None or made.peak_bytes < least["peak_bytes"]:
+            if least is None or one["peak_bytes"] < least["peak_bytes"]:
                 least = one
-            if fits:
+            if one["fits"]:
                 fitting.append(one)
             if len(fitting) == MOST:
                 break
         if fitting:
             return fitting
     return [least] if least else []
+
+
+def _one(
+    settings: RunSettings, chosen: tuple[Change, ...], length: int | None, masters: bool, budget: int
+) -> dict[str, Any] | None:
+    """What becomes of a plan with these changes; None where it cannot be made."""
+    try:
+        made = plan(_changed(settings, chosen), length, masters)
+    except UserError:
+        return None
+    overrides = " ".join(change.overrides for change in chosen)
+    return {"overrides": overrides, "peak_bytes": made.peak_bytes, "fits": made.peak_bytes <= budget}
 
 
 def _within(chosen: tuple[Change, ...], found: str) -> bool:

@@ -22,6 +22,7 @@ from harness.quantization import Quantization, quantize
 from harness.quantized_shapes import quantize_shapes
 from harness.train import make_optimizer
 
+TWO_LAYERS = ("model=gpt2", "model.shape.num_hidden_layers=2", "device=cuda", "train.batch_size=2", "eval.batch_size=1")
 METHODS = ("full", "lora", "prefix_tuning", "prompt_tuning", "ia3", "houlsby", "vera")
 
 
@@ -168,11 +169,11 @@ def test_every_shape_has_the_published_number_of_parameters() -> None:
 
 
 def test_a_plan_without_weights_in_json(capsys: pytest.CaptureFixture[str]) -> None:
-    given = ["model=gpt2", "device=cuda", "method=lora", "targets=attention_qv", "plan.format=json", "plan.length=64"]
-    assert planned([*given, "plan.budget=1MiB", "quantization=none"]) == 0
+    given = [*TWO_LAYERS, "method=lora", "targets=attention_qv", "plan.format=json", "plan.length=64"]
+    assert planned([*given, "plan.budget=1MiB"]) == 0
     (line,) = json.loads(capsys.readouterr().out)
     assert {"peak_bytes", "by_owner", "by_phase", "trainable_parameters", "adapter_bytes", "fits"} <= set(line)
-    assert line["trainable_parameters"] == 2 * 12 * 8 * (768 + 768)
+    assert line["trainable_parameters"] == 2 * 2 * 8 * (768 + 768)
     assert line["adapter_bytes"] == 4 * line["trainable_parameters"]
     assert line["peak_bytes"] == sum(line["by_owner"].values()) == max(p["bytes"] for p in line["by_phase"].values())
     assert line["fits"] is False
@@ -182,23 +183,23 @@ def test_a_plan_without_weights_in_json(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_what_would_make_it_fit_does(capsys: pytest.CaptureFixture[str]) -> None:
-    given = ["model=gpt2", "device=cuda", "method=full", "plan.length=128", "plan.format=json", "eval.batch_size=1"]
-    assert planned([*given, "plan.budget=2.2GiB"]) == 0
+    given = [*TWO_LAYERS, "method=full", "plan.length=64", "plan.format=json"]
+    assert planned([*given, "plan.budget=1000MiB"]) == 0
     (line,) = json.loads(capsys.readouterr().out)
     assert line["suggestions"]
     for change in line["suggestions"]:
-        planned([*given, "plan.budget=2.2GiB", *change["overrides"].split()])
+        planned([*given, "plan.budget=1000MiB", *change["overrides"].split()])
         (changed,) = json.loads(capsys.readouterr().out)
         assert changed["fits"]
         assert changed["peak_bytes"] == change["peak_bytes"]
 
 
 def test_seed_and_learning_rate_share_a_plan(tmp_path: Path) -> None:
-    shape = ["model=gpt2", "device=cuda", "method=lora"]
+    shape = [*TWO_LAYERS, "method=lora"]
     for more in (["seed=1"], ["method.lr=0.1"], ["train.steps=500"]):
         plan(settings_from(composed([*shape, *more]), planned=True), 16)
     assert len(list((tmp_path / "cache/plans").iterdir())) == 1
-    plan(settings_from(composed([*shape, "train.batch_size=2"]), planned=True), 16)
+    plan(settings_from(composed([*shape, "train.batch_size=4"]), planned=True), 16)
     assert len(list((tmp_path / "cache/plans").iterdir())) == 2
 
 
@@ -245,7 +246,7 @@ def test_a_shape_is_refused_by_a_run_before_anything_is_loaded() -> None:
 
 
 def test_a_sweep_is_planned_point_by_point(capsys: pytest.CaptureFixture[str]) -> None:
-    assert planned(["-m", "model=gpt2", "device=cuda", "method=lora,ia3", "plan.length=16", "plan.tensors=2"]) == 0
+    assert planned(["-m", *TWO_LAYERS, "method=lora,ia3", "plan.length=16", "plan.tensors=2"]) == 0
     out = capsys.readouterr().out
     assert "lora r=8" in out
     assert "ia3" in out
