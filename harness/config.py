@@ -44,6 +44,7 @@ class Train(Settings):
     steps: Positive
     batch_size: Positive
     accumulation: Positive
+    gradient_checkpointing: bool = False  # configurations that earlier runs have kept do without
     optimizer: Literal["adamw", "paged_adamw", "adamw8bit", "paged_adamw8bit"]
     schedule: Literal["linear", "cosine", "constant"]
     warmup_steps: Annotated[int, Field(ge=0)]
@@ -139,6 +140,8 @@ class RunSettings(Settings):
         del outcome["method"]["facts"]
         for name in ("checkpoint_every", "time_limit"):
             del outcome["train"][name]
+        if not self.train.gradient_checkpointing:
+            del outcome["train"]["gradient_checkpointing"]  # runs of before it was a setting did without
         if self.keep_model:
             outcome["keep_model"] = True  # the model is something that a finished run has to have
         if self.targets.modules is not None:
@@ -165,8 +168,9 @@ class RunSettings(Settings):
         return run_id(self.method.name, self.key())
 
 
-def settings_from(config: DictConfig) -> RunSettings:
-    """The typed settings of a composed configuration. Raises UserError with every problem at once."""
+def settings_from(config: DictConfig, planned: bool = False) -> RunSettings:
+    """The typed settings of a composed configuration. `planned`: not to be run, so that neither the device nor weights
+    need be there. Raises UserError with every problem at once."""
     config = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
     if missing := _missing(config):
         raise UserError(*(f"{key}: is missing; give {key}=…" for key in missing))
@@ -193,7 +197,7 @@ def settings_from(config: DictConfig) -> RunSettings:
         # What is taken over from another setting (alpha from rank) is wrong because that one is: one problem, not two.
         own = {place: line for place, line in problems.items() if not _taken_over(config, place)}
         raise UserError(*(own or problems).values())
-    if found := contradictions(settings):
+    if found := contradictions(settings, planned):
         raise UserError(*found)
     return settings
 
@@ -276,6 +280,24 @@ def composed(overrides: list[str]) -> DictConfig:
 def compose_settings(overrides: list[str]) -> RunSettings:
     """The typed settings that overrides on the command line give. Raises UserError."""
     return settings_from(composed(overrides))
+
+
+def points(arguments: list[str], many: bool) -> list[list[str]]:
+    """The overrides of each point that arguments ask for, as a sweep where `many`. Raises UserError."""
+    if not many:
+        return [arguments]
+    from hydra_plugins.harness_sweeper.sweeper import HarnessSweeperConf, asked_for, expand
+
+    given = [a for a in arguments if not a.startswith("hydra.")]
+    limits = [a.partition("=")[2] for a in arguments if a.startswith("hydra.sweeper.max_points=")]
+    limit = int(limits[-1]) if limits and limits[-1].isdigit() else HarnessSweeperConf.max_points
+    file, rest = asked_for(given)
+    try:
+        with initialize_config_dir(str(CONF), version_base=None):
+            rows = expand(file, rest, GlobalHydra.instance().config_loader(), limit)
+    except HydraException as error:
+        raise explain(error, rest) from None
+    return [list(row) for row in rows]
 
 
 def saved_settings(path: Path) -> RunSettings:

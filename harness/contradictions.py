@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from harness.config import ForgettingSettings, RunSettings
 
 
-def contradictions(settings: RunSettings) -> list[str]:
-    """Combinations that make no sense, each with its reason."""
+def contradictions(settings: RunSettings, planned: bool = False) -> list[str]:
+    """Combinations that make no sense, each with its reason. `planned`: see `settings_from`."""
     method, quantization, train = settings.method, settings.quantization, settings.train
     problems = quantization.problems() + method.problems(train.steps) + settings.lm_eval.problems()
     storage = {"none": None, "int8": "int8"}.get(quantization.kind, "4bit")
@@ -42,6 +42,11 @@ def contradictions(settings: RunSettings) -> list[str]:
         problems.append("targets.roles: is empty; name at least one role")
     if method.trains and train.warmup_steps >= train.steps:
         problems.append(f"train.warmup_steps={train.warmup_steps}: must be less than train.steps={train.steps}")
+    if train.gradient_checkpointing and not method.recomputes:
+        problems.append(
+            f"train.gradient_checkpointing: {method.name} puts keys and values before the text, which blocks that are "
+            "computed again do not see; use false, or method=prompt_tuning"
+        )
     if settings.eval.score == "best" and train.validate_every is None:
         problems.append("eval.score=best: needs train.validate_every=N to have steps to choose from")
     if resolve_device(settings.device) == "cpu":
@@ -51,13 +56,26 @@ def contradictions(settings: RunSettings) -> list[str]:
             for name in used
             if used[name] == "fp16"
         ]
-    if settings.device == "cuda" and gpu_name() is None:
-        problems.append("device=cuda: no CUDA device is visible, or torch is a CPU build; use device=cpu")
+    if not planned:
+        problems += missing(settings)
     if settings.keep_model and not (method.facts.merges or method.trains_base):
         problems.append(f"keep_model: {method.name} cannot be merged into the model; use method=lora or method=full")
     if settings.keep_model and quantization.kind != "none":
         problems.append("keep_model: a model is kept with plain weights; use quantization=none")
     return problems + forgetting_problems(settings.forgetting) + reading_problems(settings)
+
+
+def missing(settings: RunSettings) -> list[str]:
+    """What a run needs and is not there."""
+    problems = []
+    if settings.device == "cuda" and gpu_name() is None:
+        problems.append("device=cuda: no CUDA device is visible, or torch is a CPU build; use device=cpu")
+    if not settings.model.has_weights:
+        problems.append(
+            f"model={settings.model.name}: is a shape without weights, for python -m harness.plan; to run it use "
+            "model=hub model.id=…, or model=path model.path=…"
+        )
+    return problems
 
 
 def reading_problems(settings: RunSettings) -> list[str]:

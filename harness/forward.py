@@ -20,7 +20,8 @@ class LabelForward:
 
     def __init__(self, model: Any, dtype: torch.dtype) -> None:
         self.model, self.dtype = model, dtype
-        self._predict: torch.Tensor | None = None
+        self._scored: torch.Tensor | None = None
+        self._length = 0
         device = next(model.parameters()).device.type
         # Weights kept in fp32 for training compute in the run's dtype.
         own = hasattr(model, "peft_config")  # PEFT's layers see to the precision of their weights themselves
@@ -29,20 +30,21 @@ class LabelForward:
         self._autocast_options: dict[str, Any] = {"device_type": device, "dtype": dtype, "enabled": mixed}
 
     def _select(self, _module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        assert self._predict is not None
+        assert self._scored is not None
+        rows, columns = self._scored
         # A soft prompt lengthens the hidden states on their left.
-        return (args[0][:, -self._predict.shape[1] :][self._predict],)
+        return (args[0][:, -self._length :][rows, columns],)
 
     @contextmanager
-    def _selecting(self, predict: torch.Tensor) -> Iterator[None]:
-        self._predict = predict
+    def _selecting(self, scored: torch.Tensor, length: int) -> Iterator[None]:
+        self._scored, self._length = scored, length
         head: torch.nn.Module = self.model.get_output_embeddings()
         handle = head.register_forward_pre_hook(self._select)
         try:
             yield
         finally:
             handle.remove()
-            self._predict = None
+            self._scored = None
 
     def logits(self, batch: Batch) -> torch.Tensor:
         """[labels, vocabulary] logits at the batch's scored positions, row by row; [batch, classes] of a classifier."""
@@ -50,10 +52,10 @@ class LabelForward:
         if batch.decoder is not None:
             given["decoder_input_ids"] = batch.decoder
         with torch.autocast(**self._autocast_options):
-            if batch.predict is None:
+            if batch.predict is None or batch.scored is None:
                 logits: torch.Tensor = self.model(**given).logits
             else:
-                with self._selecting(batch.predict):
+                with self._selecting(batch.scored, batch.predict.shape[1]):
                     logits = self.model(**given, use_cache=False).logits
         return logits
 

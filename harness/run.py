@@ -29,7 +29,14 @@ from harness.results import MODEL, Memory, Parameters, Record, run_folder
 from harness.robustness import readings, reread, sections
 from harness.task import DTYPES, Base, Task
 from harness.tracking import Tracking
-from harness.train import WARM_UP, RunEnded, Trainer, to_deployed_precision, to_master_precision
+from harness.train import (
+    WARM_UP,
+    RunEnded,
+    Trainer,
+    enable_checkpointing,
+    to_deployed_precision,
+    to_master_precision,
+)
 
 VAL_LOSS: dict[Kind, str] = {
     "causal": "mean nats per completion token, first reference",
@@ -122,6 +129,8 @@ def _measured(
         to_master_precision(model)
         if not any(p.requires_grad for p in model.parameters()) and method.trains:
             raise UserError(f"method={method.name}: finds nothing to train in this model; choose other targets")
+        if settings.train.gradient_checkpointing and method.trains:
+            enable_checkpointing(model)
         trainable = parameters.trainable(model)
         added = parameters.total(model) - base_parameters
         forward = LabelForward(model, DTYPES[settings.precision])

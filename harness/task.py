@@ -103,6 +103,21 @@ def encoder_of(settings: RunSettings, base: Base) -> Encoder:
     return Encoder(tokenizer, settings.data, settings.train.max_length, context_of(model.config), start)
 
 
+def site_of(
+    settings: RunSettings,
+    model: Any,
+    tokenizer: Any,
+    kind: Kind,
+    inputs: Callable[[], Iterator[dict[str, torch.Tensor]]],
+) -> Site:
+    """Where the run's method is applied to a model of this kind. Raises UserError."""
+    if kind not in (method := settings.method).facts.kinds:
+        works = ", ".join(method.facts.kinds)
+        raise UserError(f"method={method.name}: does not work on a {kind} model (it does on: {works})")
+    roles = targets.resolve(model, settings.roles, settings.targets.modules)
+    return Site(tokenizer, roles, kind, settings.train.steps, inputs)
+
+
 class Task:
     """The texts of a run: what is trained on, validated on and scored, ready for one tokenizer."""
 
@@ -224,11 +239,7 @@ class Task:
             for examples in training_batches(self.train, self.encoder, size, seed):
                 yield collate(examples, self.pad).to(self.device).inputs()
 
-        if self.kind not in (method := self.settings.method).facts.kinds:
-            works = ", ".join(method.facts.kinds)
-            raise UserError(f"method={method.name}: does not work on a {self.kind} model (it does on: {works})")
-        roles = targets.resolve(self.model, self.settings.roles, self.settings.targets.modules)
-        return Site(self.tokenizer, roles, self.kind, self.settings.train.steps, inputs)
+        return site_of(self.settings, self.model, self.tokenizer, self.kind, inputs)
 
     def batches(self, size: int, seed: int) -> Iterator[list[Encoded]]:
         """Endless training batches. Each that is taken counts in `truncated`."""

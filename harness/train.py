@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from harness.data.batching import PASS_COST, Batch, Encoded, by_length, collate
+from harness.errors import UserError
 from harness.forward import LabelForward
 
 if TYPE_CHECKING:
@@ -67,6 +69,16 @@ def to_deployed_precision(model: torch.nn.Module, dtype: torch.dtype) -> None:
     for parameter in model.parameters():
         if parameter.dtype == torch.float32:
             parameter.data = parameter.data.to(dtype)
+
+
+def enable_checkpointing(model: Any) -> None:
+    """Keep of each block only its input, and compute it again in the backward pass. Raises UserError."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if not base.supports_gradient_checkpointing:
+        raise UserError(f"train.gradient_checkpointing: {base.config.model_type} does not support it; use false")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # a newer name, which the earliest supported version has not
+        base.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def make_optimizer(name: str, groups: list[dict[str, Any]], weight_decay: float) -> Any:

@@ -49,8 +49,8 @@ class Batch:
 
     ids: torch.Tensor
     """[batch, length] token ids."""
-    mask: torch.Tensor
-    """[batch, length] 1 where there is text."""
+    mask: torch.Tensor | None
+    """[batch, length] 1 where there is text; None only in plans, where there is text everywhere."""
     predict: torch.Tensor | None
     """[batch, length] True at positions whose next token counts in the loss, of the decoder's input where there is one;
     None for a classifier."""
@@ -58,15 +58,18 @@ class Batch:
     """[labels] those next tokens, row by row; [batch] classes for a classifier."""
     decoder: torch.Tensor | None = None
     """[batch, answer length] the decoder's input of a sequence-to-sequence model."""
+    scored: torch.Tensor | None = None
+    """[2, labels] rows and columns at which `predict` is True: what is chosen by them has a known shape."""
 
     @property
     def tokens(self) -> int:
         """Tokens of text, padding not counted."""
+        assert self.mask is not None
         return int(self.mask.sum()) + (0 if self.decoder is None else len(self.targets))
 
     def inputs(self) -> dict[str, torch.Tensor]:
         """Keyword arguments of a model's own `forward`: labels are -100 where nothing is scored."""
-        given = {"input_ids": self.ids, "attention_mask": self.mask}
+        given: dict[str, Any] = {"input_ids": self.ids, "attention_mask": self.mask}
         if self.predict is None:
             return given | {"labels": self.targets}
         labels = torch.full_like(self.ids if self.decoder is None else self.decoder, -100)
@@ -101,12 +104,12 @@ def collate(examples: Sequence[Encoded], pad: int) -> Batch:
     if examples[0].answer:
         decoder, scored = padded([e.answer[:-1] for e in examples], pad)
         targets = torch.cat([torch.tensor(e.answer[1:]) for e in examples])
-        return Batch(ids, mask, scored.bool(), targets, decoder)
+        return Batch(ids, mask, scored.bool(), targets, decoder, scored.nonzero().t())
     predict = torch.zeros_like(mask, dtype=torch.bool)
     for row, example in enumerate(examples):
         predict[row, example.scored_from - 1 : len(example.ids) - 1] = True
     targets = torch.cat([torch.tensor(e.ids[e.scored_from :]) for e in examples])
-    return Batch(ids, mask, predict, targets)
+    return Batch(ids, mask, predict, targets, scored=predict.nonzero().t())
 
 
 def by_length(examples: Sequence[Encoded], cost: int | None) -> list[Sequence[Encoded]]:

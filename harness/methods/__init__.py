@@ -96,6 +96,8 @@ class Method(Settings):
     """Solved training examples in front of each test input, drawn by the run's seed."""
     resumes: ClassVar[bool] = True
     """The trainable parameters are all that a checkpoint must hold. False: a run that was stopped starts again."""
+    recomputes: ClassVar[bool] = True
+    """Works with gradient checkpointing."""
 
     name: str
     lr: Annotated[float, Field(gt=0)] | None = None
@@ -148,6 +150,14 @@ class Method(Settings):
         """Write what has to be kept for this task into `folder`; bytes on disk."""
         model.save_pretrained(folder)
         return sum(path.stat().st_size for path in folder.rglob("*") if path.suffix in {".safetensors", ".bin"})
+
+    def kept_bytes(self, model: Any, dtype: torch.dtype) -> int:
+        """Bytes of the tensors that `save` would write, where the base is kept in `dtype`; known before training."""
+        import torch
+        from peft import get_peft_model_state_dict
+
+        with torch.no_grad():
+            return sum(each.nbytes for each in get_peft_model_state_dict(model).values())
 
     def load(self, model: Any, folder: Path) -> Any:
         """A fresh base with the adapter that `save` wrote."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from harness.methods import Method, Site
+
+if TYPE_CHECKING:
+    import torch
 
 
 class FewShot(Method):
@@ -22,6 +25,9 @@ class FewShot(Method):
 
     def apply(self, model: Any, site: Site) -> Any:
         return model.requires_grad_(False)
+
+    def kept_bytes(self, model: Any, dtype: torch.dtype) -> int:
+        return 0
 
     def save(self, model: Any, folder: Path) -> int:
         return 0

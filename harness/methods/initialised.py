@@ -70,6 +70,10 @@ class Rewriting(DataInitialised):
         }
         return adapted
 
+    def kept_bytes(self, model: Any, dtype: torch.dtype) -> int:
+        start: int = sum(each.nbytes for each in model.start.values())
+        return super().kept_bytes(model, dtype) + start
+
     def save(self, model: Any, folder: Path) -> int:
         from safetensors.torch import save_file
 

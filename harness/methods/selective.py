@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -14,6 +14,9 @@ from harness.methods import Method, Site
 WEIGHTS = "trained.safetensors"
 HEADS = {"score", "classifier"}
 """What transformers calls the new head of a classifier; it is trained by every method, as by PEFT."""
+
+if TYPE_CHECKING:
+    import torch
 
 
 def norms(model: Any) -> list[Any]:
@@ -42,6 +45,9 @@ class Selective(Method):
             if any(parameter.requires_grad for parameter in norm.parameters()):
                 norm.float()
         return model
+
+    def kept_bytes(self, model: Any, dtype: torch.dtype) -> int:
+        return sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
 
     def save(self, model: Any, folder: Path) -> int:
         from safetensors.torch import save_file

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -120,6 +120,8 @@ class PrefixTuning(Method):
     without reparameterization. They start as the keys and values of a real text, as their section 4.3 advises: drawn at
     random they break the model, and most of a short training goes into mending it."""
 
+    recomputes: ClassVar[bool] = False  # transformers drops keys and values from before where it computes blocks again
+
     lr: Annotated[float, Field(gt=0)]
     virtual_tokens: Annotated[int, Field(ge=1)]
     init_text: Annotated[str, Field(min_length=1)]
@@ -145,6 +147,8 @@ class PrefixTuning(Method):
 class ReparameterizedPrefix(Method):
     """Prefix tuning as its authors train it: keys and values come out of an MLP of two layers that all layers share.
     Only what comes out is saved."""
+
+    recomputes: ClassVar[bool] = False  # as of prefix tuning
 
     lr: Annotated[float, Field(gt=0)]
     virtual_tokens: Annotated[int, Field(ge=1)]

@@ -6,13 +6,13 @@ import functools
 import hashlib
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from harness.errors import UserError
+from harness.errors import UserError, first_line
 from harness.settings import Settings
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 Classes = tuple[str, ...] | None
@@ -21,6 +21,9 @@ Classes = tuple[str, ...] | None
 
 class BaseModelSource(Settings):
     """A model to adapt: causal, sequence-to-sequence, or one under a classification head."""
+
+    has_weights: ClassVar[bool] = True
+    """False for a shape, which can be planned and not run."""
 
     name: str
     """Short name, shown in tables."""
@@ -43,6 +46,21 @@ class BaseModelSource(Settings):
         quantization config, or None), and its tokenizer. With `classes`, under a classification head drawn from torch's
         generator where the model has none. Raises UserError with what to do."""
 
+    @abstractmethod
+    def parts(self, classes: Classes = None) -> tuple[Any, PreTrainedTokenizerBase]:
+        """transformers' configuration of the model, and its tokenizer. Loads no weights. Raises UserError."""
+
+    def outline(self, config: Any, dtype: Any, attention: str, classes: Classes = None) -> PreTrainedModel:
+        """The model of a configuration, its weights left as they come: for shapes alone."""
+        from transformers.initialization import no_init_weights
+
+        with no_init_weights():
+            model: PreTrainedModel = auto_class(config, classes).from_config(
+                config, dtype=dtype, attn_implementation=attention
+            )
+        model.tie_weights()  # which a model whose weights are left as they come is not
+        return model
+
     def attention_for(self, device: str) -> str:
         """The attention implementation on this device."""
         return self.attention if self.attention != "auto" else ("eager" if device == "cpu" else "sdpa")
@@ -58,11 +76,8 @@ def load_pretrained(
     classes: Classes,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model and tokenizer of transformers, from a folder or a hub id."""
-    from transformers import AutoConfig, AutoTokenizer
-
+    config, tokenizer = read_parts(source, revision, classes)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-        config = AutoConfig.from_pretrained(source, revision=revision, **label_options(classes))
         model: Any = auto_class(config, classes).from_pretrained(
             source,
             config=config,
@@ -73,13 +88,30 @@ def load_pretrained(
             device_map={"": device} if quantization else None,
         )
     except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"model {source}: cannot be loaded ({first}); check the name, the path and the network"
-        ) from None
+        raise _unreadable(source, error) from None
+    return model if quantization else model.to(device), tokenizer
+
+
+def read_parts(
+    source: str | Path, revision: str | None, classes: Classes
+) -> tuple[PretrainedConfig, PreTrainedTokenizerBase]:
+    """A configuration and tokenizer of transformers, from a folder or a hub id."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
+        config = AutoConfig.from_pretrained(source, revision=revision, **label_options(classes))
+    except (OSError, ValueError) as error:
+        raise _unreadable(source, error) from None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return model if quantization else model.to(device), tokenizer
+    return config, tokenizer
+
+
+def _unreadable(source: str | Path, error: Exception) -> UserError:
+    return UserError(
+        f"model {source}: cannot be loaded ({first_line(error)}); check the name, the path and the network"
+    )
 
 
 def save_pretrained(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

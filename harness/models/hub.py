@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.models import BaseModelSource, Classes, load_pretrained
+from harness.models import BaseModelSource, Classes, load_pretrained, read_parts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -23,6 +23,9 @@ class HubModel(BaseModelSource):
 
     def describe(self) -> str:
         return f"{self.id} at revision {self.revision}"
+
+    def parts(self, classes: Classes = None) -> tuple[Any, PreTrainedTokenizerBase]:
+        return read_parts(self.id, self.revision, classes)
 
     def load(
         self, dtype: Any, device: str, quantization: Any, classes: Classes = None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
-from harness.models import BaseModelSource, Classes, hash_folder, load_pretrained
+from harness.models import BaseModelSource, Classes, hash_folder, load_pretrained, read_parts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -26,6 +26,9 @@ class LocalModel(BaseModelSource):
 
     def describe(self) -> str:
         return f"model in the folder {self.path}"
+
+    def parts(self, classes: Classes = None) -> tuple[Any, PreTrainedTokenizerBase]:
+        return read_parts(Path(self.path), None, classes)
 
     def load(
         self, dtype: Any, device: str, quantization: Any, classes: Classes = None

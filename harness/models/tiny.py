@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from harness.errors import UserError, nearest
 from harness.models import BaseModelSource, Classes, auto_class, label_options
@@ -56,12 +56,25 @@ class TinyRandom(BaseModelSource):
         self, dtype: Any, device: str, quantization: Any, classes: Classes = None
     ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         import torch
+
+        if quantization is not None:
+            raise UserError("model=tiny_random is built, not loaded, and has no quantized form; use quantization=none")
+        config, tokenizer = self.parts(classes)
+        config._attn_implementation = self.attention_for(device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            model: Any = auto_class(config, classes).from_config(config)
+        return model.to(device=device, dtype=dtype), tokenizer
+
+    def outline(self, config: Any, dtype: Any, attention: str, classes: Classes = None) -> PreTrainedModel:
+        model: Any = super().outline(config, None, attention, classes)
+        return cast("PreTrainedModel", model.to(dtype=dtype))  # as `load` does, buffers too
+
+    def parts(self, classes: Classes = None) -> tuple[Any, PreTrainedTokenizerBase]:
         from transformers import AutoConfig
 
         if self.architecture not in OWN:
             raise UserError(f"model.architecture={self.architecture}: {nearest(self.architecture, list(OWN))}")
-        if quantization is not None:
-            raise UserError("model=tiny_random is built, not loaded, and has no quantized form; use quantization=none")
         tokenizer = character_tokenizer()
         size = self.hidden_size
         config: Any = AutoConfig.for_model(
@@ -76,7 +89,6 @@ class TinyRandom(BaseModelSource):
                 "bos_token_id": None,
                 "eos_token_id": tokenizer.eos_token_id,
                 "tie_word_embeddings": True,
-                "attn_implementation": self.attention_for(device),
             },
             **{name: value * size if name in SCALED else value for name, value in OWN[self.architecture].items()},
             **label_options(classes),
@@ -85,10 +97,7 @@ class TinyRandom(BaseModelSource):
         for name in ("initializer_range", "init_std"):
             if hasattr(config, name):
                 setattr(config, name, size**-0.5)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            model: Any = auto_class(config, classes).from_config(config)
-        return model.to(device=device, dtype=dtype), tokenizer
+        return config, tokenizer
 
 
 def character_tokenizer() -> PreTrainedTokenizerBase:

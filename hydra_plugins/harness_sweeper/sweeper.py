@@ -7,11 +7,12 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
@@ -67,6 +68,48 @@ def read_sweep_file(name: str) -> SweepFile:
     return SweepFile(name, content["question"].strip(), tuple(map(str, content.get("overrides") or ())), grids)
 
 
+def asked_for(arguments: Sequence[str]) -> tuple[SweepFile, list[str]]:
+    """The sweep that `+sweep=NAME` names, or one made of the arguments; and what is given besides. Raises UserError."""
+    from harness.errors import UserError
+
+    named = [a.removeprefix("+sweep=") for a in arguments if a.startswith("+sweep=")]
+    given = [a for a in arguments if not a.startswith("+sweep=")]
+    if len(named) > 1:
+        raise UserError("+sweep: one sweep at a time")
+    return (read_sweep_file(named[0]) if named else SweepFile("adhoc", " ".join(given), (), ((),))), given
+
+
+def expand(file: SweepFile, given: Sequence[str], loader: ConfigLoader, max_points: int) -> list[tuple[str, ...]]:
+    """The overrides of every point. What is given on the command line goes to all of them and wins."""
+    from harness.errors import UserError
+
+    def check(count: int) -> None:
+        if count > max_points:
+            raise UserError(
+                f"{count:,} points are more than {max_points:,}; narrow the sweep, "
+                f"or allow it with hydra.sweeper.max_points={count}"
+            )
+
+    parser = OverridesParser.create(config_loader=loader)
+    rows: list[tuple[str, ...]] = []
+    for grid in file.grids:
+        merged = {}
+        for override in parser.parse_overrides([*file.overrides, *grid, *given]):
+            merged[override.get_key_element()] = override
+        expanded: list[tuple[str, ...]] = [()]
+        for key, override in merged.items():
+            if override.is_delete() or not override.is_sweep_override():
+                values = [override.input_line or ""]
+            else:
+                values = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            check(len(values) * len(expanded))
+            expanded = [(*row, value) for value in values for row in expanded]
+        rows += expanded
+    unique = list(dict.fromkeys(rows))
+    check(len(unique))
+    return unique
+
+
 class HarnessSweeper(Sweeper):
     """Expands grids, checks every point, skips what is done, and hands the rest to the launcher."""
 
@@ -90,12 +133,8 @@ class HarnessSweeper(Sweeper):
         from harness.tracking import log_sweep
 
         arguments = json.loads(os.environ.get(GIVEN, "null")) or arguments
-        named = [a.removeprefix("+sweep=") for a in arguments if a.startswith("+sweep=")]
-        given = [a for a in arguments if not a.startswith("+sweep=")]
-        if len(named) > 1:
-            raise UserError("+sweep: one sweep at a time")
-        file = read_sweep_file(named[0]) if named else SweepFile("adhoc", " ".join(given), (), ((),))
-        rows = self._expand(file, given)
+        file, given = asked_for(arguments)
+        rows = expand(file, given, self.context.config_loader, self.max_points)
         points, results, tracker = self._check(rows)
         if self.dry_run:
             for point in points:
@@ -118,43 +157,6 @@ class HarnessSweeper(Sweeper):
         with SweepView(points, results):
             returns = list(self.launcher.launch(todo, initial_job_idx=0))
         return self._conclude(returns, lambda: log_sweep(file.name, results, tracker))
-
-    def _expand(self, file: SweepFile, given: Sequence[str]) -> list[tuple[str, ...]]:
-        """The overrides of every point. What is given on the command line goes to all of them and wins."""
-        from harness.errors import UserError
-
-        parser = OverridesParser.create(config_loader=self.context.config_loader)
-        rows: list[tuple[str, ...]] = []
-        for grid in file.grids:
-            merged = {}
-            for override in parser.parse_overrides([*file.overrides, *grid, *given]):
-                merged[override.get_key_element()] = override
-            expanded: list[tuple[str, ...]] = [()]
-            for key, override in merged.items():
-                if override.is_delete() or not override.is_sweep_override():
-                    values: Iterable[str] = [override.input_line or ""]
-                else:
-                    values = (f"{key}={value}" for value in override.sweep_string_iterator())
-                expanded = [(*row, value) for value in self._few(values, len(expanded)) for row in expanded]
-            rows += expanded
-        unique = list(dict.fromkeys(rows))
-        if len(unique) > self.max_points:
-            raise UserError(self._too_many(len(unique)))
-        return unique
-
-    def _few(self, values: Iterable[str], times: int) -> list[str]:
-        from harness.errors import UserError
-
-        found = list(values)
-        if len(found) * times > self.max_points:
-            raise UserError(self._too_many(len(found) * times))
-        return found
-
-    def _too_many(self, count: int) -> str:
-        return (
-            f"{count:,} points are more than {self.max_points:,}; narrow the sweep, "
-            f"or allow it with hydra.sweeper.max_points={count}"
-        )
 
     def _check(self, rows: Sequence[tuple[str, ...]]) -> tuple[list[Any], Path, Any]:
         """Compose and check every point: its id, its label, and whether it is done; where results go, and the tracker.

@@ -1,0 +1,285 @@
+"""One short pass of a run under the memory ledger: a training step on its longest batch, scoring, and generation.
+
+On the run's own model it measures; on a model of shapes alone it predicts. Nothing of it stays: the step is taken with
+a learning rate of zero, and the state of random generators is put back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from harness.data.batching import (
+    PASS_COST,
+    Batch,
+    Encoded,
+    by_length,
+    collate,
+    collate_prompts,
+    training_batches,
+)
+from harness.environment import resolve_device
+from harness.errors import UserError
+from harness.forward import LabelForward
+from harness.measure.ledger import BLOCK, Ledger, Moment, Owner, Phase
+from harness.quantization import constants, quantized_layers
+from harness.task import Task, context_of
+from harness.train import make_optimizer, trainable
+
+if TYPE_CHECKING:
+    from harness.config import Eval, RunSettings, Train
+    from harness.methods import Kind, Method
+
+SCANNED = 20_000
+"""Training examples among which the longest batch is looked for; a longer training has hardly a longer one."""
+
+
+@dataclass(frozen=True)
+class Batches:
+    """What the pass works on, on the model's device."""
+
+    training: tuple[Batch, ...]
+    """The forward passes of one step that matter: the longest of the run last, and another one where its step has
+    several, since gradients are then there from the start."""
+    scored: tuple[Batch, ...]
+    """What is scored without gradients."""
+    prompts: tuple[torch.Tensor, torch.Tensor | None] | None
+    """Ids and mask [batch, length] of the prompts that are answered, the mask as in `Batch`; None where nothing is
+    generated."""
+
+
+def longest_step(
+    batches: Iterator[list[Encoded]], train: Train, device: str, dtype: torch.dtype
+) -> list[Sequence[Encoded]]:
+    """The parts of a run's steps that `Batches.training` holds."""
+    cost = PASS_COST.get((device, dtype))
+    found: list[Sequence[Encoded]] = []
+    most = 0
+    steps = min(train.steps, max(1, SCANNED // (train.batch_size * train.accumulation)))
+    for _ in range(steps):
+        parts = [part for each in islice(batches, train.accumulation) for part in by_length(each, cost)]
+        parts.sort(key=_padded)
+        if _padded(parts[-1]) > most:
+            most = _padded(parts[-1])
+            found = [parts[0], parts[-1]] if len(parts) > 1 else [parts[-1]]
+    return found
+
+
+def _padded(part: Sequence[Encoded]) -> int:
+    return len(part) * max(map(len, part))
+
+
+def run_batches(task: Task, dtype: torch.dtype) -> Batches:
+    """The batches of a run that its pass works on."""
+    settings, pad = task.settings, task.pad
+    size = settings.train.batch_size
+    batches = training_batches(task.train, task.encoder, size, settings.seed)
+    longest = longest_step(batches, settings.train, resolve_device(settings.device), dtype)
+    scored = [task.validation[-1]]
+    if task.kind == "causal":
+        window = min(settings.forgetting.window, context_of(task.model.config))
+        scored.append(collate([Encoded((pad,) * window, 1)], pad).to(task.device))
+    prompts = None
+    if task.prompts and task.kind != "classification":
+        ordered = sorted(task.prompts.values(), key=len)
+        ids, mask = collate_prompts(ordered[-settings.eval.batch_size :], pad)
+        prompts = (ids.to(task.device), mask.to(task.device))
+    training = tuple(collate(part, pad).to(task.device) for part in longest)
+    return Batches(training, tuple(scored), prompts)
+
+
+def filled_batches(settings: RunSettings, kind: Kind, length: int, context: int) -> Batches:
+    """Batches of full length, of which every token that can be is trained on: where there is no text."""
+    rows, train, new = settings.train.batch_size, settings.train, settings.eval.max_new_tokens
+    if length > context:
+        raise UserError(f"plan.length={length}: the model reads {context} tokens at most; lower it or train.max_length")
+    ids = (0,) * length
+    example = {
+        "causal": Encoded(ids, 1),
+        "seq2seq": Encoded(ids, answer=ids),
+        "classification": Encoded(ids, label=0),
+    }[kind]
+    batch = collate([example] * rows, 0)
+    training = (batch,) * (2 if train.accumulation > 1 else 1)
+    if kind == "classification":
+        return Batches(training, (batch,), None)
+    room = max(1, length - new) if kind == "causal" else length
+    return Batches(training, (batch,), collate_prompts([ids[:room]] * settings.eval.batch_size, 0))
+
+
+def base_tensors(model: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
+    """Parameters and buffers by name, shared ones once. Ask before a method is applied for those of the base."""
+    return [*model.named_parameters(), *model.named_buffers()]
+
+
+def run_pass(
+    base: Sequence[tuple[str, torch.Tensor]],
+    model: Any,
+    forward: LabelForward,
+    method: Method,
+    train: Train,
+    evaluation: Eval,
+    batches: Batches,
+    block: int | None = None,
+    largest: int = 10,
+) -> dict[Phase, Moment]:
+    """The peak of each phase. `base`: `base_tensors` of the model before the method was applied; `block`: bytes that an
+    allocation is rounded up to, None: as on the model's device."""
+    device = next(model.parameters()).device.type
+    ledger = Ledger(device, BLOCK[device] if block is None else block, model)
+    was_training = model.training
+    optimizer = _resting_optimizer(model, method, train) if method.trains else None
+    with _random_state_kept(device), ledger:
+        constant = [(name, each) for name, layer in quantized_layers(model).items() for each in layer_constants(layer)]
+        ledger.claim("quantization_constants", constant)
+        ledger.claim("base_weights", base)
+        ledger.claim("adapter", base_tensors(model))
+        for number, batch in enumerate((*batches.training, *batches.scored)):
+            ledger.claim("activations", ((f"batch {number}: {name}", each) for name, each in _tensors(batch)))
+        if batches.prompts:
+            ledger.claim("activations", (("prompts", each) for each in batches.prompts if each is not None))
+        with ledger.phase("load"):
+            pass
+        if optimizer is not None:
+            _step(ledger, model, forward, method, train, batches.training, optimizer)
+            del optimizer
+        model.eval()
+        with torch.no_grad():
+            with ledger.phase("evaluate"):
+                for batch in batches.scored:
+                    forward.loss_sum(batch)
+            if batches.prompts:
+                with ledger.phase("generate"):
+                    _generate(ledger, model, *batches.prompts, evaluation)
+        model.train(was_training)
+    return ledger.peaks(largest)
+
+
+def layer_constants(layer: Any) -> list[torch.Tensor]:
+    """The tensors that a quantized layer needs beside its weights, code tables included."""
+    found = list(constants(layer))
+    state = getattr(layer.weight, "quant_state", None)
+    if state is not None:
+        found += [state.code, *([state.state2.code] if state.nested else [])]
+    return found
+
+
+def _tensors(batch: Batch) -> Iterable[tuple[str, torch.Tensor]]:
+    return ((name, each) for name, each in vars(batch).items() if each is not None)
+
+
+@contextlib.contextmanager
+def _random_state_kept(device: str) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []):
+        yield
+
+
+def _resting_optimizer(model: Any, method: Method, train: Train) -> Any:
+    """The run's optimizer at a learning rate of zero, at which AdamW and its kin leave weights as they are."""
+    groups = [group | {"lr": 0.0} for group in method.parameter_groups(model)]
+    return make_optimizer(train.optimizer, groups, train.weight_decay)
+
+
+def _step(
+    ledger: Ledger,
+    model: Any,
+    forward: LabelForward,
+    method: Method,
+    train: Train,
+    batches: Sequence[Batch],
+    optimizer: Any,
+) -> None:
+    """As `Trainer` does it, without its checks of values: shapes have none."""
+    model.train()
+    parameters = trainable(model)
+    labels = sum(len(batch.targets) for batch in batches)
+    for batch in batches:
+        with ledger.phase("forward"):
+            part = forward.loss_sum(batch, train.label_smoothing) / labels
+        with ledger.phase("backward"):
+            part.backward()  # type: ignore[no-untyped-call]
+            del part
+            ledger.claim("gradients", ((n, p.grad) for n, p in parameters.items() if p.grad is not None))
+    with ledger.phase("backward"):
+        penalty = method.penalty(model)
+        if penalty is not None:
+            penalty.backward()  # type: ignore[no-untyped-call]
+        del penalty
+    with ledger.phase("step"):
+        torch.nn.utils.clip_grad_norm_(parameters.values(), train.clip_norm or math.inf)
+        optimizer.step()
+        ledger.claim("optimizer_state", _state_tensors(optimizer, parameters))
+        optimizer.zero_grad(set_to_none=True)
+
+
+def _state_tensors(optimizer: Any, parameters: dict[str, torch.nn.Parameter]) -> Iterator[tuple[str, torch.Tensor]]:
+    names = {id(p): name for name, p in parameters.items()}
+    for parameter, state in optimizer.state.items():
+        for key, each in state.items():
+            if isinstance(each, torch.Tensor):
+                yield f"{names[id(parameter)]}: {key}", each
+    # bitsandbytes keeps the code tables of its 8-bit states once for all of them.
+    yield from getattr(optimizer, "name2qmap", {}).items()
+
+
+def _generate(ledger: Ledger, model: Any, ids: torch.Tensor, mask: torch.Tensor | None, evaluation: Eval) -> None:
+    """The two moments of greedy decoding or beams at which most is held: reading the prompts, and the last token, for
+    which the cache is lengthened at once."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    owner: Owner = "kv_cache"
+    rows, more = ids.shape[0] * evaluation.beams, evaluation.max_new_tokens - 1
+    if evaluation.beams > 1:
+        ids = ids.repeat_interleave(evaluation.beams, dim=0)
+        mask = None if mask is None else mask.repeat_interleave(evaluation.beams, dim=0)
+    if base.config.is_encoder_decoder:
+        read = base.get_encoder()(input_ids=ids, attention_mask=mask)
+        given = {"encoder_outputs": read, "attention_mask": mask}
+        first = {"decoder_input_ids": ids[:, :1], **given}
+        made = base(**first, use_cache=True)
+    else:
+        last = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(base.forward).parameters else {}
+        made = model(input_ids=ids, attention_mask=mask, use_cache=True, **last)
+    cache = made.past_key_values
+    scores = made.logits[:, -1].float()
+    ledger.claim(owner, _cached(cache))
+    del made, scores
+    if more < 1:
+        return
+    grown = cache.self_attention_cache if base.config.is_encoder_decoder else cache
+    for index, layer in enumerate(grown.layers):
+        empty = [each.new_zeros(rows, each.shape[1], more - 1, each.shape[3]) for each in (layer.keys, layer.values)]
+        grown.update(*empty, index)
+    del empty
+    ledger.claim(owner, _cached(cache))
+    token = ids[:, :1]
+    if base.config.is_encoder_decoder:
+        made = base(decoder_input_ids=token, **given, past_key_values=cache, use_cache=True)
+    else:
+        longer = ids.new_ones(rows, cache.get_seq_length() + 1)
+        made = base(input_ids=token, attention_mask=longer, past_key_values=cache, use_cache=True)
+    ledger.claim(owner, _cached(cache))
+    scores = made.logits[:, -1].float()
+    if evaluation.beams > 1:
+        cache.reorder_cache(torch.zeros(rows, dtype=torch.long, device=ids.device))
+        ledger.claim(owner, _cached(cache))
+    del scores
+
+
+def _cached(cache: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    parts = (
+        [cache.self_attention_cache, cache.cross_attention_cache]
+        if hasattr(cache, "cross_attention_cache")
+        else [cache]
+    )
+    for part in parts:
+        for index, layer in enumerate(part.layers):
+            if layer.keys is not None:
+                yield f"layer {index}: keys", layer.keys
+                yield f"layer {index}: values", layer.values

@@ -1,0 +1,155 @@
+"""Predict the memory of runs without their weights or device: `python -m harness.plan model=llama2_7b device=cuda`.
+
+Takes the settings of `python -m harness`, a sweep with -m, and its own:
+
+  plan.budget=24GiB   say whether it fits, and if not the cheapest changes that make it fit (KiB, MiB, GiB or TiB)
+  plan.length=2048    tokens of every example, all of them trained on; else the longest batch of the run's data, and
+                      train.max_length for models without a tokenizer
+  plan.tensors=10     name the largest tensors of the peak, at most 10
+  plan.masters=false  what if trained weights were kept in the run's dtype, and not in fp32 as a run keeps them
+  plan.measure=true   measure too, by the same pass on the model itself, and put both side by side
+  plan.format=json    text or json
+
+Exit codes: 0 done (whether it fits or not), 2 something the user can put right.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from harness.config import composed, points, settings_from
+from harness.errors import UserError, nearest
+from harness.settings import Settings
+
+if TYPE_CHECKING:
+    from harness.config import RunSettings
+    from harness.planning import Plan
+
+UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+class PlanSettings(Settings):
+    """What is asked of a plan besides the run's settings."""
+
+    budget: str | None = None
+    """Memory of the device, such as 24GiB."""
+    length: Annotated[int, Field(ge=2, strict=False)] | None = None
+    """Tokens of every example."""
+    tensors: Annotated[int, Field(ge=0, le=10, strict=False)] = 0
+    """How many of the largest tensors are named."""
+    masters: Annotated[bool, Field(strict=False)] = True
+    """Trained weights are fp32."""
+    measure: Annotated[bool, Field(strict=False)] = False
+    """Measure it beside the plan, on the model itself."""
+    format: Literal["text", "json"] = "text"
+
+
+def budget_bytes(text: str) -> int:
+    """Bytes of a budget such as `24GiB`. Raises UserError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(KiB|MiB|GiB|TiB)", text)
+    if found and float(found[1]) > 0:
+        return int(float(found[1]) * UNITS[found[2]])
+    number = re.match(r"-?\d+(?:\.\d+)?", text)
+    if number is None:
+        why, example = "is no amount of memory", "24GiB"
+    elif float(number[0]) <= 0:
+        why, example = "must be more than nothing", "24GiB"
+    elif number[0] == text:
+        why, example = "has no unit", f"{text}GiB"
+    else:
+        why = f"the unit {text[number.end() :].strip()} is not known or may mean powers of ten"
+        example = f"{number[0]}GiB"
+    raise UserError(f"plan.budget={text}: {why}; write {example}: KiB, MiB, GiB or TiB, powers of 1024")
+
+
+def plan_settings(given: list[str]) -> PlanSettings:
+    """The settings of `plan.…=…` arguments. Raises UserError with every problem at once."""
+    values = dict(each.removeprefix("plan.").split("=", 1) for each in given if "=" in each)
+    problems = [f"{each}: is no setting; it must be plan.name=value" for each in given if "=" not in each]
+    known = list(PlanSettings.model_fields)
+    problems += [f"plan.{name}: unknown key; {nearest(name, known)}" for name in values if name not in known]
+    made = PlanSettings()
+    if not problems:
+        try:
+            made = PlanSettings.model_validate(values)
+        except ValidationError as error:
+            for each in error.errors():
+                said = f"{each['msg'][0].lower()}{each['msg'][1:]}"
+                problems.append(f"plan.{each['loc'][0]}={each['input']}: {said}")
+    try:
+        if made.budget is not None:
+            budget_bytes(made.budget)
+    except UserError as error:
+        problems += error.problems
+    if problems:
+        raise UserError(*problems)
+    return made
+
+
+def planned(arguments: list[str]) -> int:
+    """Print the plans that the arguments ask for. Raises UserError before the first one is made."""
+    many = bool({"-m", "--multirun"} & set(arguments)) or any(a.startswith("+sweep=") for a in arguments)
+    rest = [a for a in arguments if a not in ("-m", "--multirun")]
+    asked = plan_settings([a for a in rest if a.startswith("plan.")])
+    budget = None if asked.budget is None else budget_bytes(asked.budget)
+    rows = points([a for a in rest if not a.startswith("plan.")], many)
+    problems: dict[str, None] = {}
+    runs: list[tuple[str, RunSettings]] = []
+    for row in rows:
+        try:
+            runs.append((" ".join(row), settings_from(composed(row), planned=not asked.measure)))
+        except UserError as error:
+            problems |= dict.fromkeys(error.problems)
+    if problems:
+        raise UserError(*problems)
+    from harness.planning import measure, plan  # torch takes seconds to import, and what is wrong is said before
+    from harness.suggestions import suggestions
+
+    lines = []
+    for number, (overrides, settings) in enumerate(runs, 1):
+        print(f"\r{number} of {len(runs)}: {overrides[:90]}", end="", file=sys.stderr, flush=True)
+        made = plan(settings, asked.length, asked.masters)
+        fits = None if budget is None else made.peak_bytes <= budget
+        changes = suggestions(settings, asked.length, asked.masters, budget) if budget is not None and not fits else []
+        lines.append(_line(overrides, settings, made, fits, changes, asked.tensors))
+        if asked.measure:
+            lines.append(_line(overrides, settings, measure(settings), None, [], asked.tensors) | {"measured": True})
+    print("\r" + " " * 110 + "\r", end="", file=sys.stderr, flush=True)
+    if asked.format == "json":
+        print(json.dumps(lines, indent=1))
+    else:
+        from harness.plan_text import text
+
+        print(text(lines, asked.budget))
+    return 0
+
+
+def _line(
+    overrides: str, settings: RunSettings, made: Plan, fits: bool | None, changes: list[dict[str, Any]], tensors: int
+) -> dict[str, Any]:
+    found: dict[str, Any] = {"overrides": overrides, "model": settings.model.name, "label": settings.label()}
+    found |= {"measured": False} | vars(made) | {"fits": fits, "suggestions": changes}
+    found["largest"] = found["largest"][:tensors]
+    return found
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    arguments = sys.argv[1:]
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        sys.exit(0)
+    try:
+        sys.exit(planned(arguments))
+    except UserError as error:
+        print(*(f"error: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
