@@ -2,7 +2,7 @@
 
 step     each step works for a quarter longer
 memory   training holds `HARNESS_PLANT_BYTES` more
-quality  decoding leaves out the first word of every third answer
+quality  decoding leaves out the first word of every seventh answer
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 PLANTED = os.environ.get("HARNESS_PLANT", "").split(",")
 SHARE = 0.25
 """By which a step gets longer."""
-EVERY = 3
+EVERY = 7
 """One answer in as many loses its first word."""
 
 
