@@ -365,13 +365,19 @@ def write_sweep(results: Path, name: str, question: str, runs: Iterable[dict[str
     return path
 
 
+def recorded_sweeps(results: Path) -> list[str]:
+    """The names of the sweeps in a results folder, those of folders such as `papers/…` too, sorted."""
+    folder = results / "sweeps"
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.json"))
+
+
 def read_sweep(results: Path, name: str) -> dict[str, Any]:
     """The sweep written by `write_sweep`. Raises UserError where there is none."""
     path = results / "sweeps" / f"{name}.json"
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        known = sorted(p.stem for p in path.parent.glob("*.json"))
+        known = recorded_sweeps(results)
         have = f"there are: {', '.join(known)}" if known else "no sweep has been run there yet"
         raise UserError(f"{path}: no such sweep; {have}") from None
     except ValueError as error:

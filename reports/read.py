@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic_core import from_json
 
 from harness.errors import UserError
-from harness.results import Record, UnreadableRecord, read_record, read_sweep, run_folder, run_id
+from harness.results import Record, UnreadableRecord, read_record, read_sweep, recorded_sweeps, run_folder, run_id
 
 NOT_RUN = "not run"
 UNREADABLE = "unreadable record"
@@ -94,8 +94,7 @@ def listed(results: Path | Sequence[Path]) -> str:
 
 def sweep_names(results: Path | Sequence[Path]) -> list[str]:
     """The names of the sweeps in results folders, sorted. Raises UserError where there is none."""
-    found = [(folder / "sweeps", path) for folder in folders(results) for path in (folder / "sweeps").rglob("*.json")]
-    names = sorted({path.relative_to(folder).with_suffix("").as_posix() for folder, path in found})
+    names = sorted({name for folder in folders(results) for name in recorded_sweeps(folder)})
     if not names:
         raise UserError(
             f"{listed(results)}: no sweeps there; run one (python -m harness +sweep=NAME) or name another --results"

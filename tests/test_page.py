@@ -29,9 +29,10 @@ from harness.results import (
 )
 from reports.__main__ import main
 from reports.columns import MINUS, written
+from reports.page.collect import collect
 from reports.page.references import embedded, picked
 from reports.paired import difference
-from reports.read import Run, finite, load_run
+from reports.read import Run, finite, load_run, sweep_names
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -538,3 +539,10 @@ def test_embedded_references_are_those_of_the_harness() -> None:
         for count in (1, 20, len(whole)):
             assert [(e.source, e.references) for e in pick(splits.test, count)] == list(picked(whole, count))
     assert known.whole.keys() >= {RESTAURANTS}
+
+
+def test_sweeps_in_folders_are_named() -> None:
+    rows, problems = collect([ROOT / "docs/results/rank_ablation"])
+    assert not problems
+    assert {name for row in rows for name in row.sweeps} == set(sweep_names(ROOT / "docs/results/rank_ablation"))
+    assert all(row.sweeps for row in rows)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
-from harness.results import read_sweep, run_folder
+from harness.results import read_sweep, recorded_sweeps, run_folder
 from reports.read import NOT_RUN, Run, all_runs
 
 POINTS = 200
@@ -43,7 +43,7 @@ def folders(given: Sequence[Path]) -> list[Path]:
 
 
 def _is_results(path: Path) -> bool:
-    return any(path.glob("runs/*/record.json")) or any(path.glob("sweeps/*.json"))
+    return any(path.glob("runs/*/record.json")) or bool(recorded_sweeps(path))
 
 
 def collect(results: Iterable[Path]) -> tuple[list[Shown], list[str]]:
@@ -74,24 +74,20 @@ def _rows(results: Path) -> tuple[list[Shown], list[str]]:
     listed: dict[str, Run] = {}
     sweeps: dict[str, list[str]] = defaultdict(list)
     problems: list[str] = []
-    for path in sorted((results / "sweeps").glob("*.json")):
+    for name in recorded_sweeps(results):
         try:
-            for told in read_sweep(results, path.stem)["runs"]:
+            for told in read_sweep(results, name)["runs"]:
                 run, label, overrides = str(told["id"]), str(told["label"]), str(told["overrides"])
                 found = recorded.get(run) or Run(run, label, overrides, run_folder(results, run))
                 listed.setdefault(run, replace(found, label=label, overrides=overrides))
-                sweeps[run].append(path.stem)
+                sweeps[run].append(name)
         except UserError as error:
             problems += error.problems
         except (KeyError, TypeError) as error:
+            path = results / "sweeps" / f"{name}.json"
             problems.append(f"{path}: not a sweep ({error!r}); run the sweep again to write it anew")
-    return [
-        Shown(run, results, tuple(sweeps[run.id])) for run in (listed | _others(recorded, listed)).values()
-    ], problems
-
-
-def _others(recorded: dict[str, Run], listed: dict[str, Run]) -> dict[str, Run]:
-    return {name: run for name, run in recorded.items() if name not in listed}
+    # Listed runs keep their place and what the sweep calls them.
+    return [Shown(run, results, tuple(sweeps[run.id])) for run in (listed | recorded | listed).values()], problems
 
 
 def lines(path: Path, most: int | None = None) -> list[dict[str, Any]]:
