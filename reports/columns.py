@@ -128,13 +128,25 @@ def written(kind: Kind, values: Iterable[float]) -> tuple[str, list[str]]:
 
 def writer(kind: Kind, values: Iterable[float]) -> tuple[str, Callable[[float], str]]:
     """The unit that the kind and the known values of a column suggest (or ""), and what writes one of them."""
-    numbers = [float(value) for value in values]
+    unit, size, spec = form(kind, [float(value) for value in values])
+
+    def write(number: float) -> str:
+        if kind == "p" and number < 0.001:
+            return "<0.001"
+        return signed(format(number / size, spec if number or not unit else ",.0f"))
+
+    return unit, write
+
+
+def form(kind: Kind, numbers: list[float]) -> tuple[str, float, str]:
+    """How a column of these numbers is written: its unit ("" for that of the column), what one unit is, and Python's
+    format of a number of units."""
+    largest = max((abs(number) for number in numbers), default=0.0)
     if kind in ("disk", "memory"):
         unit, size = byte_unit(numbers, DISK_UNITS if kind == "disk" else MEMORY_UNITS)
         # Peaks are close to one another: rows a tenth apart must not look alike.
-        places = 2 if kind == "memory" and max(numbers, default=0.0) < 10 * size else 1
-        return unit, lambda number: signed(f"{number / size:,.{places if number and size > 1 else 0}f}")
-    largest = max((abs(number) for number in numbers), default=0.0)
+        places = 2 if kind == "memory" and largest < 10 * size else 1
+        return unit, size, f",.{places if size > 1 else 0}f"
     forms: dict[str, str] = {
         "count": ",.0f" if all(number == int(number) for number in numbers) else ",.1f",
         "percent": ".3g" if largest < 99.5 else ".4g",
@@ -149,7 +161,7 @@ def writer(kind: Kind, values: Iterable[float]) -> tuple[str, Callable[[float], 
         "general": "g",
         "p": ".3f",
     }
-    return "", lambda number: "<0.001" if kind == "p" and number < 0.001 else signed(format(number, forms[kind]))
+    return "", 1.0, forms[kind]
 
 
 def byte_unit(numbers: list[float], units: tuple[tuple[str, float], ...]) -> tuple[str, float]:

@@ -36,8 +36,8 @@ def deliver(text: str, path: Path | None) -> None:
         write(path, text)
 
 
-def write(path: Path, content: str | bytes) -> None:
-    """Write a file. Raises UserError where that is not possible."""
+def write(path: Path, content: str | bytes, option: str = "--output") -> None:
+    """Write the file that an option names. Raises UserError where that is not possible."""
     try:
         if isinstance(content, str):
             write_atomically(path, content)
@@ -45,4 +45,4 @@ def write(path: Path, content: str | bytes) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
     except OSError as error:
-        raise UserError(f"--output {path}: cannot be written ({error.strerror})") from None
+        raise UserError(f"{option} {path}: cannot be written ({error.strerror})") from None

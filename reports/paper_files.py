@@ -137,13 +137,13 @@ class Paper(_Part):
         return (self.sweep, self.sweep.replace("papers/", "papers/scaled/")) if self.sweep else ()
 
 
-def paper_names() -> list[str]:
+def paper_names(folder: Path = FOLDER) -> list[str]:
     """The published tables that there are."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def read_paper(name: str) -> Paper:
+def read_paper(name: str, folder: Path = FOLDER) -> Paper:
     """A published table. Raises UserError with the nearest name where there is none."""
-    if name not in paper_names():
-        raise UserError(f"paper {name}: no such table; {nearest(name, paper_names())}")
-    return Paper.model_validate(yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8")))
+    if name not in (known := paper_names(folder)):
+        raise UserError(f"paper {name}: no such table; {nearest(name, known)}")
+    return Paper.model_validate(yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")))

@@ -32,10 +32,13 @@ def fields_of(record: Record) -> dict[str, Any]:
 
 def is_counterpart(paper: Paper, row: Row, record: Record) -> bool:
     """The record's key has every value that the row, and the table, asks for."""
-    if row.match is None:
-        return False
+    return row.match is not None and meets(record, paper.match | row.match)
+
+
+def meets(record: Record, conditions: dict[str, Any]) -> bool:
+    """The record's key has these values."""
     fields = fields_of(record)
-    return all(name in fields and fields[name] == value for name, value in (paper.match | row.match).items())
+    return all(name in fields and fields[name] == value for name, value in conditions.items())
 
 
 def counterparts(paper: Paper, row: Row, sweeps: Iterable[Sweep]) -> list[Counterpart]:

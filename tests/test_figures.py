@@ -178,11 +178,15 @@ def test_the_published_curve_stands_beside_on_an_axis_that_spans_as_much(tmp_pat
     table = {
         "paper": "LoRA: Low-Rank Adaptation (Hu et al. 2021)",
         "model": "GPT-2 Medium",
+        **dict.fromkeys(("title", "arxiv", "table", "dataset", "provenance"), "not looked at"),
         "columns": ["r", "BLEU", "METEOR"],
         "scores": {"BLEU": {"ours": "bleu"}, "METEOR": {"ours": "meteor", "factor": 100}},
         "match": {"method.name": "lora"},
         "protocol": {"data.name": "restaurants"},
-        "rows": [{"values": [1, 68.72, 0.4565]}, {"values": [4, 70.38, 0.4689]}, {"values": [1024, 69.37, None]}],
+        "rows": [
+            {"values": [r, *scores], "match": {"method.rank": r}}
+            for r, *scores in ((1, 68.72, 0.4565), (4, 70.38, 0.4689), (1024, 69.37, None))
+        ],
     }
     folder = tmp_path / "papers"
     folder.mkdir()

@@ -23,10 +23,6 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     """Print the table, and draw the figure if one is asked for."""
     options = parser().parse_args(arguments)
-    return _history(options)
-
-
-def _history(options: argparse.Namespace) -> int:
     source: Path = options.source
     if (source / "runs").is_dir():
         if not options.sweep:

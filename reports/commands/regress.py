@@ -28,10 +28,6 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     """Measure, compare and tell; where noise could explain a regression, measure once more."""
     options = parser().parse_args(arguments)
-    return _regress(options)
-
-
-def _regress(options: argparse.Namespace) -> int:
     check_alpha(options.alpha)
     before, kinds = load(options.baseline), tuple(options.measures)
     repeats = max(1, options.repeats or before.repeats)

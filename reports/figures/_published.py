@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from harness.results import Record
+from reports.paper_files import FOLDER, Paper, paper_names, read_paper
+from reports.paper_match import meets
 
-FOLDER = Path(__file__).parents[1] / "papers"
+RANK = "r"
+"""The column of a table of ranks."""
 
 
 @dataclass(frozen=True)
@@ -26,32 +26,22 @@ class Published:
 
 def published(records: Sequence[Record], folder: Path = FOLDER) -> Published | None:
     """The table of ranks whose conditions and task all these records meet, if there is one."""
-    for path in sorted(folder.glob("*.yaml")):
-        table = yaml.safe_load(path.read_text(encoding="utf-8"))
-        columns, protocol = table["columns"], table.get("protocol") or {}
-        task = {"data.name": protocol["data.name"]} if "data.name" in protocol else {}
-        # An empty condition would match anything.
-        if "r" in columns and task and all(_meets(record, (table.get("match") or {}) | task) for record in records):
-            rank = columns.index("r")
-            scores = {
-                score["ours"]: {
-                    int(row["values"][rank]): row["values"][columns.index(column)] * score.get("factor", 1.0)
-                    for row in table["rows"]
-                    if row["values"][columns.index(column)] is not None
-                }
-                for column, score in table["scores"].items()
-                if column in columns
-            }
-            return Published(f"{_cited(table['paper'])}, {table['model']}", scores)
+    for paper in (read_paper(name, folder) for name in paper_names(folder)):
+        # Without a task any records would meet an empty condition.
+        if RANK in paper.columns and "data.name" in paper.protocol:
+            conditions = paper.match | {"data.name": paper.protocol["data.name"]}
+            if all(meets(record, conditions) for record in records):
+                scores = {score.ours: _by_rank(paper, column) for column, score in paper.scores.items()}
+                return Published(f"{_cited(paper.paper)}, {paper.model}", {k: v for k, v in scores.items() if v})
     return None
+
+
+def _by_rank(paper: Paper, column: str) -> dict[int, float]:
+    """Rank -> published score in the unit of our records."""
+    told = [(paper.printed(row, RANK), paper.published(row, column)) for row in paper.rows]
+    return {int(rank): value for rank, value in told if isinstance(rank, int) and value is not None}
 
 
 def _cited(paper: str) -> str:
     """`Author et al. Year` of `Title (Author et al. Year)`, or what there is."""
     return paper.rpartition("(")[2].rstrip(")")
-
-
-def _meets(record: Record, conditions: dict[str, Any]) -> bool:
-    """Whether the key has these values; a name without its section is one of the settings."""
-    flat = record.flat_key
-    return all(flat.get(name, flat.get(f"settings.{name}")) == value for name, value in conditions.items())

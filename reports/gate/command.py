@@ -37,7 +37,7 @@ def tell(comparison: Comparison, before: Baseline, after: Baseline, options: arg
     """Print the comparison and give the exit code. Raises UserError where the XML cannot be written."""
     print(text(comparison, before, after, options.format == "markdown"), end="", flush=True)
     if options.junit:
-        write(options.junit, junit(comparison, before.sweep))
+        write(options.junit, junit(comparison, before.sweep), "--junit")
     return REGRESSED if comparison.of("regression") else QUIET
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -99,23 +100,13 @@ def direction(name: str) -> Better:
 
 
 def shape(kind: c.Kind, values: Sequence[float]) -> tuple[str, dict[str, Any]]:
-    """The unit ("" for that of the column) and how the page writes the values of a column, as `columns.written` does:
-    `divisor`, then decimals (`fixed`) or significant digits (`digits`), `sign` for a plus."""
-    largest = max((abs(value) for value in values), default=0.0)
-    if kind in ("disk", "memory"):
-        unit, size = c.byte_unit(list(values), c.DISK_UNITS if kind == "disk" else c.MEMORY_UNITS)
-        places = 2 if kind == "memory" and largest < 10 * size else 1
-        return unit, {"divisor": size, "fixed": places if size > 1 else 0, "comma": True}
-    forms: dict[str, dict[str, Any]] = {
-        "count": {"fixed": 0, "comma": True},
-        "percent": {"digits": 3 if largest < 99.5 else 4},
-        "speed": {"fixed": 0, "comma": True} if largest >= 100 else {"fixed": 1},
-        "loss": {"fixed": 3},
-        "loss_change": {"fixed": 3, "sign": True},
-        "share": {"fixed": 3},
-        "score": {"fixed": 2 if largest > 1.5 else 3},
-        "points": {"fixed": 2, "sign": True},
-        "seconds": {"fixed": 0, "comma": True} if largest >= 100 else {"fixed": 1},
-        "general": {"digits": 6},
-    }
-    return "", forms[kind]
+    """The unit ("" for that of the column) and how the page writes the values of a column, as tables do: `divisor`,
+    then decimals (`fixed`) or significant digits (`digits`), `comma` between thousands, `sign` for a plus."""
+    unit, size, spec = c.form(kind, list(values))
+    found = re.fullmatch(r"(\+?)(,?)(?:\.(\d))?([fg])", spec)
+    assert found is not None, spec
+    sign, comma, places, letter = found.groups()
+    # Python's `g` without a number means six digits.
+    told: dict[str, Any] = {"fixed": int(places)} if letter == "f" else {"digits": int(places or 6)}
+    told |= {"divisor": size} if unit else {}
+    return unit, told | ({"comma": True} if comma else {}) | ({"sign": True} if sign else {})
