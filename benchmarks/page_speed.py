@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness.results import Forgetting, Memory, Parameters, Record, Throughput, run_folder, run_id, write_sweep
+from harness.results import Record, run_folder, run_id, write_sweep
+from harness.sections import Forgetting, Memory, Parameters, Throughput
 from reports.commands.page import built, parser
 
 WORDS = [

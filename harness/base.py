@@ -14,8 +14,9 @@ from harness.evaluate import read_lines, write_lines
 from harness.forward import LabelForward
 from harness.lm_eval_tasks import compare, score_tasks
 from harness.methods import answer
-from harness.results import Forgetting, LmEvalTask, hash_of
+from harness.results import hash_of
 from harness.robustness import readings, reread
+from harness.sections import Forgetting, LmEvalTask
 from harness.task import DTYPES, Base, Task, kind_of
 
 if TYPE_CHECKING:

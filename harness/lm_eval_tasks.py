@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from harness.errors import UserError, first_line, nearest
-from harness.results import LmEvalTask
+from harness.sections import LmEvalTask
 from harness.settings import Settings
 
 if TYPE_CHECKING:

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -31,6 +30,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import UserError
+from harness.sections import Forgetting, LmEvalTask, Memory, Parameters, Paraphrase, Throughput, Typos
 
 SCHEMA = 1
 """Version of the record's layout; a reader refuses a newer one."""
@@ -41,153 +41,10 @@ MODEL = "model"
 Status = Literal["ok", "oom", "diverged", "error", "interrupted", "timeout", "skipped"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Parameters(_Section):
-    """Counts of parameters, and bytes on disk."""
-
-    trainable: int
-    """Parameters that training may change."""
-    added: int
-    """Parameters that the method adds to the base model."""
-    total: int
-    """Parameters of the base and the method together."""
-    adapter_bytes: int
-    """Bytes on disk of what has to be kept for this task."""
-    full_copy_bytes: int
-    """Bytes on disk of the whole base model, for comparison."""
-
-
-class Memory(_Section):
-    """Peaks in bytes. Training's peak never contains evaluation's."""
-
-    train_rss_above_base: int | None = None
-    """Peak resident set of the run's process during training, above that of the loaded base (CPU runs)."""
-    evaluate_rss_above_base: int | None = None
-    """The same during generation and scoring."""
-    process_peak_rss: int | None = None
-    """Highest resident set of the run's process in any phase, shared pages of the base included."""
-    train_cuda_allocated: int | None = None
-    """Peak of CUDA memory held by tensors during training, base included."""
-    train_cuda_reserved: int | None = None
-    """Peak of CUDA memory held by the allocator during training."""
-    evaluate_cuda_allocated: int | None = None
-    evaluate_cuda_reserved: int | None = None
-
-
-class Throughput(_Section):
-    """Training speed after warm-up steps; padding is not counted."""
-
-    tokens_per_second: float
-    """Median over timed steps of prompt and completion tokens per second."""
-    samples_per_second: float
-    """Median over timed steps of examples per second."""
-    tokens_per_second_iqr: float
-    """Distance between the quartiles of tokens per second over the timed steps."""
-    timed_steps: int
-
-
-class Forgetting(_Section):
-    """What happened to text and tasks that training did not touch. Before = the untouched base, equally quantized."""
-
-    text: str
-    """Name of the general text and how it was cut."""
-    tokens: int
-    """Scored tokens of general text."""
-    loss_before: float
-    """Mean negative log-likelihood per token of the general text under the base, in nats."""
-    loss_after: float
-    compared_tokens: int | None = None
-    """The first tokens of general text, over which `kl` and `agreement` are taken; null: all (earlier versions)."""
-    kl: float
-    """Mean over tokens of KL(base || tuned), in nats."""
-    kl_std: float | None = None
-    """Standard deviation of the tokens' divergences, in nats; this and `kl_quantiles` are null in earlier versions."""
-    kl_quantiles: dict[str, float] | None = None
-    """By percentage, such as `95%`: quantile of the tokens' divergences, in nats."""
-    agreement: float | None = None
-    """Share of tokens whose most likely next token is the same for base and tuned model, 0 to 1; null as `kl_std`."""
-    panel: str = "embedded"
-    """`embedded`, or the name of the panel's file."""
-    panel_items: int | None = None
-    """Instructions of the panel; this, what was lost and gained are null in earlier versions."""
-    panel_before: float
-    """Share of the small instructions that the base answers right, 0 to 1."""
-    panel_after: float
-    panel_lost: int | None = None
-    """Instructions that the base answers right and the tuned model does not."""
-    panel_gained: int | None = None
-    """Instructions that the tuned model answers right and the base does not."""
-    panel_by_task: dict[str, tuple[float, float]]
-    """Per task of the panel: before, after."""
-    panel_changes: dict[str, tuple[int, int]] | None = None
-    """Per task of the panel: instructions lost, gained."""
-
-    @property
-    def perplexity_before(self) -> float:
-        """Exponential of the loss on general text under the base; infinite where it is no longer a number."""
-        return perplexity(self.loss_before)
-
-    @property
-    def perplexity_after(self) -> float:
-        """The same after training."""
-        return perplexity(self.loss_after)
-
-
-class _Reading(_Section):
-    """The test examples read otherwise."""
-
-    quality: dict[str, float | None]
-    """The scores of the record's `quality`, validation loss aside."""
-    base_quality: dict[str, float | None]
-    """The same of the untouched base."""
-    agreement: float
-    """Share of test examples whose prediction stays the same, 0 to 1."""
-
-
-class Typos(_Reading):
-    """Scores with typing errors in the test inputs."""
-
-    share: float
-    """Of the letters that are mistyped, 0 to 1."""
-    seed: int
-    """Of the errors."""
-
-
-class Paraphrase(_Reading):
-    """Scores in another template of the prompt."""
-
-    prompt: str
-    """The Jinja template."""
-
-
-def perplexity(loss: float) -> float:
-    """Of a mean negative log-likelihood per token in nats."""
-    try:
-        return math.exp(loss)
-    except OverflowError:
-        return math.inf
-
-
-class LmEvalTask(_Section):
-    """A task of lm-evaluation-harness under the untouched base and after training."""
-
-    examples: int
-    before: dict[str, float]
-    """By that library's name of a metric and its filter (`acc,none`), as it aggregates them."""
-    after: dict[str, float]
-    right: str | None
-    """The metric by which an example is right or wrong; None where no metric says so."""
-    lost: int | None
-    """Examples that were right before and wrong after."""
-    gained: int | None
-    """Examples that were wrong before and right after."""
-
-
-class Record(_Section):
+class Record(BaseModel):
     """Everything known of one run. Bytes and seconds; what was not measured is null, and `null_reasons` says why."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: int = SCHEMA
     id: str

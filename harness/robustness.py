@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness import data
 from harness.data import Source, Splits
 from harness.evaluate import Scores, write_lines
-from harness.results import Paraphrase, Typos
+from harness.sections import Paraphrase, Typos
 from harness.task import Base, Task
 
 if TYPE_CHECKING:

@@ -25,8 +25,9 @@ from harness.measure.memory import Meter, Peak
 from harness.measure.throughput import throughput
 from harness.methods import Kind, Method
 from harness.models import save_pretrained
-from harness.results import MODEL, Memory, Parameters, Record, run_folder
+from harness.results import MODEL, Record, run_folder
 from harness.robustness import readings, reread, sections
+from harness.sections import Memory, Parameters
 from harness.task import DTYPES, Base, Task
 from harness.tracking import Tracking
 from harness.train import (

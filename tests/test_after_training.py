@@ -20,7 +20,8 @@ from harness.errors import UserError
 from harness.evaluate import read_lines
 from harness.finished import FinishedRun, finished_run
 from harness.models.tiny import TinyRandom
-from harness.results import Parameters, Record, read_record, write_record, write_sweep
+from harness.results import Record, read_record, write_record, write_sweep
+from harness.sections import Parameters
 from harness.task import load_base, pick
 from harness.train import Trainer
 from reports.__main__ import report

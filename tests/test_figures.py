@@ -19,7 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from test_reports import add, add_base, key, spoiled, sweep
 
-from harness.results import Forgetting, Memory, run_folder
+from harness.results import run_folder
+from harness.sections import Forgetting, Memory
 from reports.__main__ import main
 from reports.commands import figures as command
 from reports.compare import compare

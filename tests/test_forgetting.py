@@ -16,7 +16,8 @@ from harness.data.panel import articles, general_text
 from harness.errors import UserError
 from harness.evaluate import read_lines
 from harness.forgetting import changes, divergence, spans, text_loss, windows
-from harness.results import Forgetting, Record, perplexity, read_record, run_folder
+from harness.results import Record, read_record, run_folder
+from harness.sections import Forgetting, perplexity
 
 WIKITEXT = ROOT.parent / "shared/data/wikitext2/wiki.test.raw"
 WIKI = " = One = \n Text of one .\n = = Part = = \n More .\n = Two @-@ b = \n Text of two .\n"

@@ -16,17 +16,8 @@ from sacrebleu.metrics.bleu import BLEU
 
 from harness.data.cuisine import Cuisine
 from harness.data.embedded import Restaurants
-from harness.results import (
-    Memory,
-    Parameters,
-    Record,
-    Throughput,
-    read_record,
-    run_folder,
-    run_id,
-    write_record,
-    write_sweep,
-)
+from harness.results import Record, read_record, run_folder, run_id, write_record, write_sweep
+from harness.sections import Memory, Parameters, Throughput
 from reports.__main__ import main
 from reports.columns import MINUS, written
 from reports.page.collect import collect

@@ -15,7 +15,8 @@ from test_reports import add, key
 
 from harness.config import ROOT, compose_settings, sweep_names
 from harness.errors import UserError
-from harness.results import Parameters, read_record, run_folder, write_sweep
+from harness.results import read_record, run_folder, write_sweep
+from harness.sections import Parameters
 from reports.__main__ import main
 from reports.__main__ import report as sweep_report
 from reports.columns import MINUS

@@ -18,17 +18,8 @@ import sacrebleu
 from sacrebleu.metrics.bleu import BLEU
 
 from harness.errors import UserError
-from harness.results import (
-    Forgetting,
-    LmEvalTask,
-    Memory,
-    Parameters,
-    Record,
-    Throughput,
-    run_folder,
-    write_record,
-    write_sweep,
-)
+from harness.results import Record, run_folder, write_record, write_sweep
+from harness.sections import Forgetting, LmEvalTask, Memory, Parameters, Throughput
 from reports.__main__ import main, report
 from reports.columns import byte_unit, signed, written
 from reports.compare import BASE, BEST, STILL, TIED, WORSE, compare

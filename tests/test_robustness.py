@@ -15,8 +15,9 @@ from harness.config import compose_settings
 from harness.errors import UserError
 from harness.evaluate import read_lines
 from harness.metrics.bleu import of_sums as bleu_of_sums
-from harness.results import Paraphrase, Record, Typos, run_folder
+from harness.results import Record, run_folder
 from harness.robustness import BESIDE, mistyped, typos
+from harness.sections import Paraphrase, Typos
 from reports.__main__ import report
 
 PARAPHRASES = "['Restaurant: {{ source }}\nDescription:','Say it in a sentence: {{ source }}']"

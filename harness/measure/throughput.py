@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from harness.results import Throughput
+from harness.sections import Throughput
 
 
 def throughput(curve: Sequence[dict[str, float]], warm_up: int) -> Throughput | None:
