@@ -13,7 +13,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field, InstanceOf, ValidationError
+from pydantic import Field, InstanceOf, ValidationError, field_validator
 
 from harness import data
 from harness.contradictions import contradictions
@@ -27,6 +27,7 @@ from harness.quantization import Quantization
 from harness.results import run_id
 from harness.settings import Settings
 from harness.targets import Targets
+from harness.units import budget_bytes
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
@@ -114,6 +115,17 @@ class RunSettings(Settings):
     threads: Positive | None
     results: str
     keep_model: bool
+    budget: str | None = None
+
+    @field_validator("budget")
+    @classmethod
+    def _an_amount(cls, text: str | None) -> str | None:
+        if text is not None:
+            try:
+                budget_bytes(text, "budget")
+            except UserError as error:
+                raise ValueError(error.problems[0].partition(": ")[2]) from None
+        return text
 
     @property
     def roles(self) -> list[str]:
@@ -258,7 +270,8 @@ def _describe(
         elif each["type"] == "missing":
             lines[where] = f"{where}: is missing; give {where}=…"
         else:
-            lines[where] = f"{where}={each['input']}: {each['msg'][0].lower()}{each['msg'][1:]}"
+            said = each["msg"].removeprefix("Value error, ")
+            lines[where] = f"{where}={each['input']}: {said[0].lower()}{said[1:]}"
     return lines
 
 

@@ -1,6 +1,6 @@
 """One short pass of a run under the memory ledger: a training step on its longest batch, scoring, and generation.
 
-On the run's own model it measures; on a model of shapes alone it predicts. Nothing of it stays: the step is taken with
+On the run's own model it measures; on a model of shapes alone it predicts. No value changes: the step is taken with
 a learning rate of zero, and the state of random generators is put back.
 """
 
@@ -31,7 +31,7 @@ from harness.forward import LabelForward
 from harness.measure.ledger import BLOCK, Ledger, Moment, Owner, Phase
 from harness.quantization import constants, quantized_layers
 from harness.task import Task, context_of
-from harness.train import make_optimizer, trainable
+from harness.train import make_optimizer, to_deployed_precision, trainable
 
 if TYPE_CHECKING:
     from harness.config import Eval, RunSettings, Train
@@ -131,7 +131,8 @@ def run_pass(
     largest: int = 10,
 ) -> dict[Phase, Moment]:
     """The peak of each phase. `base`: `base_tensors` of the model before the method was applied; `block`: bytes that an
-    allocation is rounded up to, None: as on the model's device."""
+    allocation is rounded up to, None: as on the model's device. Weights of the base that were trained are afterwards
+    in the run's dtype, as a run answers with them."""
     device = next(model.parameters()).device.type
     ledger = Ledger(device, BLOCK[device] if block is None else block, model)
     was_training = model.training
@@ -155,6 +156,9 @@ def run_pass(
             with ledger.phase("evaluate"):
                 for batch in batches.scored:
                     forward.loss_sum(batch)
+            if method.trains_base:
+                to_deployed_precision(model, forward.dtype)
+                ledger.claim("base_weights", base)
             if batches.prompts:
                 with ledger.phase("generate"):
                     _generate(ledger, model, *batches.prompts, evaluation)

@@ -16,7 +16,6 @@ Exit codes: 0 done (whether it fits or not), 2 something the user can put right.
 from __future__ import annotations
 
 import json
-import re
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,12 +24,11 @@ from pydantic import Field, ValidationError
 from harness.config import composed, points, settings_from
 from harness.errors import UserError, nearest
 from harness.settings import Settings
+from harness.units import budget_bytes
 
 if TYPE_CHECKING:
     from harness.config import RunSettings
     from harness.planning import Plan
-
-UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 
 class PlanSettings(Settings):
@@ -49,24 +47,6 @@ class PlanSettings(Settings):
     format: Literal["text", "json"] = "text"
 
 
-def budget_bytes(text: str) -> int:
-    """Bytes of a budget such as `24GiB`. Raises UserError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(KiB|MiB|GiB|TiB)", text)
-    if found and float(found[1]) > 0:
-        return int(float(found[1]) * UNITS[found[2]])
-    number = re.match(r"-?\d+(?:\.\d+)?", text)
-    if number is None:
-        why, example = "is no amount of memory", "24GiB"
-    elif float(number[0]) <= 0:
-        why, example = "must be more than nothing", "24GiB"
-    elif number[0] == text:
-        why, example = "has no unit", f"{text}GiB"
-    else:
-        why = f"the unit {text[number.end() :].strip()} is not known or may mean powers of ten"
-        example = f"{number[0]}GiB"
-    raise UserError(f"plan.budget={text}: {why}; write {example}: KiB, MiB, GiB or TiB, powers of 1024")
-
-
 def plan_settings(given: list[str]) -> PlanSettings:
     """The settings of `plan.…=…` arguments. Raises UserError with every problem at once."""
     values = dict(each.removeprefix("plan.").split("=", 1) for each in given if "=" in each)
@@ -83,7 +63,7 @@ def plan_settings(given: list[str]) -> PlanSettings:
                 problems.append(f"plan.{each['loc'][0]}={each['input']}: {said}")
     try:
         if made.budget is not None:
-            budget_bytes(made.budget)
+            budget_bytes(made.budget, "plan.budget")
     except UserError as error:
         problems += error.problems
     if problems:
@@ -96,7 +76,7 @@ def planned(arguments: list[str]) -> int:
     many = bool({"-m", "--multirun"} & set(arguments)) or any(a.startswith("+sweep=") for a in arguments)
     rest = [a for a in arguments if a not in ("-m", "--multirun")]
     asked = plan_settings([a for a in rest if a.startswith("plan.")])
-    budget = None if asked.budget is None else budget_bytes(asked.budget)
+    budget = None if asked.budget is None else budget_bytes(asked.budget, "plan.budget")
     rows = points([a for a in rest if not a.startswith("plan.")], many)
     problems: dict[str, None] = {}
     runs: list[tuple[str, RunSettings]] = []

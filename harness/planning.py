@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 LARGEST = 10
 """Tensors of each peak that a plan names."""
 
-WAY = 1
+WAY = 2
 """Raised when plans come out otherwise, so that one that was kept is not taken for a new one."""
 
 
@@ -79,7 +79,8 @@ def plan(settings: RunSettings, length: int | None, masters: bool = True) -> Pla
         return Plan(**json.loads(kept.read_text(encoding="utf-8")))
     try:
         made = _worked_out(settings, config, tokenizer, task, batches, masters)
-    except (DataDependentOutputException, DynamicOutputShapeException, Unsupported) as error:
+    except (DataDependentOutputException, DynamicOutputShapeException, Unsupported, RuntimeError, TypeError) as error:
+        # The latter two are what torch and numpy raise where they are asked for the values of a tensor without any.
         raise UserError(
             f"method={settings.method.name}: cannot be planned, since what it does depends on the values of tensors "
             f"({type(error).__name__}); measure it on a run"

@@ -60,6 +60,7 @@ def _run(config: DictConfig, settings: RunSettings, run: str, folder: Path) -> R
     path = folder / "record.json"
     if settings.force:
         (folder / "checkpoint.pt").unlink(missing_ok=True)
+    (folder / "plan.json").unlink(missing_ok=True)
     began = datetime.now(UTC).isoformat(timespec="seconds")
     content = OmegaConf.to_container(config, resolve=True)
     assert isinstance(content, dict)
@@ -67,20 +68,18 @@ def _run(config: DictConfig, settings: RunSettings, run: str, folder: Path) -> R
     write_atomically(folder / "config.json", json.dumps(content, indent=1) + "\n")
     code: int | None = 0
     try:
-        for kind in ("base", "run"):
+        for kind in ("plan", "base", "run"):
             job = {"kind": kind, "config": content, "run": run, "folder": str(folder)}
             code = _worker.run(job, settings.train.time_limit)
-            if code != 0:
+            if code != 0 and (kind != "plan" or _written(path, began)):
                 break
     except WorkerEnded as ended:
         _worker = None
         code = ended.code
         if code >= 0:  # it could not start: no run can, and its traceback has said why
             raise UserError(f"the worker process ended with code {code}; see what it printed above") from None
-    if path.exists():
-        record = read_record(path)
-        if record.started >= began:
-            return record
+    if record := _written(path, began):
+        return record
     # The process ended without a record of its own: it was killed, or its disk is full.
     if code is None:
         status, cause = "timeout", "did not end by itself after train.time_limit and was killed"
@@ -103,6 +102,14 @@ def _run(config: DictConfig, settings: RunSettings, run: str, folder: Path) -> R
     )
     write_record(Path(settings.results), record)
     return record
+
+
+def _written(path: Path, began: str) -> Record | None:
+    """The record that this run's process wrote, if it did."""
+    if not path.exists():
+        return None
+    record = read_record(path)
+    return record if record.started >= began else None
 
 
 def _step(folder: Path) -> int | None:

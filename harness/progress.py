@@ -53,6 +53,7 @@ class Counts:
 
     done: int = 0
     failed: int = 0
+    skipped: int = 0
     left: int = 0
     current: str = ""
 
@@ -106,7 +107,8 @@ class SweepView:
                 counts.current = self._running(point, folder) or counts.current
                 continue
             counts.done += status == "ok"
-            counts.failed += status != "ok"
+            counts.skipped += status == "skipped"
+            counts.failed += status not in ("ok", "skipped")
             finished_here += not point.done
             if self.tell and point.run not in self._told:
                 self._told.add(point.run)
@@ -146,7 +148,8 @@ class SweepView:
         return "  ".join(parts)
 
     def _summary(self, counts: Counts, finished_here: int) -> str:
-        text = f"{counts.done} done, {counts.failed} failed, {counts.left} left"
+        skipped = f"{counts.skipped} skipped, " if counts.skipped else ""
+        text = f"{counts.done} done, {counts.failed} failed, {skipped}{counts.left} left"
         if finished_here and counts.left:
             rate = (time.time() - self.began) / finished_here
             text += f", about {_duration(rate * counts.left)} to go"

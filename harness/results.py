@@ -9,6 +9,7 @@ A results folder holds
     runs/<run id>/paraphrase_1.jsonl the same in the first template of `eval.paraphrases`, and so on
     runs/<run id>/panel.jsonl        one line an item of the panel: answers before and after, and whether they are right
     runs/<run id>/curve.jsonl        one line a logged step
+    runs/<run id>/ledger.json        the ten largest tensors of each phase's peak: owner, bytes, module, shape
     runs/<run id>/lm_eval.jsonl      one line an example of lm-evaluation-harness, where its tasks are named
     runs/<run id>/adapter/           the trained adapter
     runs/<run id>/model/             the trained model, its adapter merged, where `keep_model` says so
@@ -30,7 +31,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import UserError
-from harness.sections import Forgetting, LmEvalTask, Memory, Parameters, Paraphrase, Throughput, Typos
+from harness.sections import Forgetting, LmEvalTask, Memory, Parameters, Paraphrase, Phases, Throughput, Typos
 
 SCHEMA = 1
 """Version of the record's layout; a reader refuses a newer one."""
@@ -74,6 +75,10 @@ class Record(BaseModel):
     learning_rate: float | None = None
     parameters: Parameters | None = None
     memory: Memory | None = None
+    planned: Phases | None = None
+    """Memory by phase as it was predicted from shapes, before anything was loaded."""
+    ledger: Phases | None = None
+    """Memory by phase as tensors held it in a short pass after training; the largest tensors are in ledger.json."""
     throughput: Throughput | None = None
     quality: dict[str, float | None] = {}
     """val_loss (nats a token) and scores on the test examples, in each metric's usual unit."""

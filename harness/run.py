@@ -19,15 +19,18 @@ from harness.config import RunSettings
 from harness.environment import resolve_device
 from harness.errors import UserError
 from harness.evaluate import Scores, read_lines, write_lines
+from harness.fit import Prediction
 from harness.forward import LabelForward
 from harness.measure import parameters
 from harness.measure.memory import Meter, Peak
 from harness.measure.throughput import throughput
+from harness.memory_pass import base_tensors
+from harness.memory_record import counted, memory
 from harness.methods import Kind, Method
 from harness.models import save_pretrained
 from harness.results import MODEL, Record, run_folder
 from harness.robustness import readings, reread, sections
-from harness.sections import Memory, Parameters
+from harness.sections import Parameters
 from harness.task import DTYPES, Base, Task
 from harness.tracking import Tracking
 from harness.train import (
@@ -126,6 +129,7 @@ def _measured(
         base_parameters = parameters.total(model)
         site = task.site()
         cautions = method.warnings(model, site)
+        untouched = base_tensors(model)
         model = method.apply(model, site)
         to_master_precision(model)
         if not any(p.requires_grad for p in model.parameters()) and method.trains:
@@ -166,9 +170,12 @@ def _measured(
         best = settings.eval.score == "best"
         quality["val_loss"] = state.best_loss if best else state.curve[-1]["val_loss"]
         del trainer
-        if method.trains_base:
-            to_deployed_precision(model, DTYPES[settings.precision])
-            forward = LabelForward(model, DTYPES[settings.precision])
+    with watch.phase("ledger"):
+        ledger, uncounted = counted(settings, task, untouched, model, forward, folder)
+        del untouched
+    if method.trains and method.trains_base:
+        to_deployed_precision(model, DTYPES[settings.precision])
+        forward = LabelForward(model, DTYPES[settings.precision])
     with watch.phase("save"):
         adapter_bytes = method.save(model, folder / "adapter")
 
@@ -205,7 +212,9 @@ def _measured(
             save_pretrained(method.merge(model) if method.facts.merges else model, tokenizer, folder / MODEL)
 
     speed = throughput(state.curve, WARM_UP) if state else None
+    prediction = Prediction.read(folder)
     reasons = null_reasons(device, method, train_peak, speed is not None)
+    reasons |= {n: why for n, why in (("planned", prediction.reason), ("ledger", uncounted)) if why is not None}
     reasons |= {f"quality.{name}": reason for name, reason in scores.reasons.items()}
     if task.kind != "causal":
         reasons["forgetting"] = "general text and the panel need a causal model"
@@ -222,7 +231,9 @@ def _measured(
         status="ok",
         step=state.step if state else 0,
         scored_step=(state.best_step if settings.eval.score == "best" else state.step) if state else 0,
-        seconds=watch.seconds | {"total": time.perf_counter() - watch.started},
+        seconds=({} if prediction.seconds is None else {"plan": prediction.seconds})
+        | watch.seconds
+        | {"total": time.perf_counter() - watch.started},
         targets=sorted({re.sub(r"\d+(?=\.)", "*", name) for name in site.modules}),
         parameters=Parameters(
             trainable=trainable if method.trains else 0,
@@ -232,6 +243,8 @@ def _measured(
             full_copy_bytes=base_parameters * DTYPES[settings.precision].itemsize,
         ),
         memory=memory(train_peak, evaluate_peak, meter),
+        planned=prediction.planned,
+        ledger=ledger,
         throughput=speed,
         quality=quality,
         base_quality=before["quality"],
@@ -250,19 +263,6 @@ def _measured(
         warnings = tracking.finish(record, scores.lines)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     return record.model_copy(update={"warnings": cautions + warnings})
-
-
-def memory(train: Peak | None, evaluate: Peak | None, meter: Meter) -> Memory:
-    """The record's memory section."""
-    return Memory(
-        train_rss_above_base=train.rss_above_base if train else None,
-        evaluate_rss_above_base=evaluate.rss_above_base if evaluate else None,
-        process_peak_rss=meter.process_peak,
-        train_cuda_allocated=train.cuda_allocated if train else None,
-        train_cuda_reserved=train.cuda_reserved if train else None,
-        evaluate_cuda_allocated=evaluate.cuda_allocated if evaluate else None,
-        evaluate_cuda_reserved=evaluate.cuda_reserved if evaluate else None,
-    )
 
 
 def null_reasons(device: str, method: Method, train: Peak | None, timed: bool) -> dict[str, str]:

@@ -46,6 +46,24 @@ class Memory(Section):
     evaluate_cuda_reserved: int | None = None
 
 
+class PhasePeak(Section):
+    """The moment of a phase at which tensors hold most, as the memory ledger counts them."""
+
+    bytes: int
+    by_owner: dict[str, int]
+    """Bytes by owner: base_weights, quantization_constants, adapter, gradients, optimizer_state, activations,
+    temporaries, kv_cache."""
+
+
+Phases = dict[str, PhasePeak]
+"""By phase: load, forward, backward, step, evaluate, generate; those that a run has."""
+
+
+def highest(phases: Phases) -> tuple[str, PhasePeak]:
+    """The phase with the highest peak, and that peak."""
+    return max(phases.items(), key=lambda item: item[1].bytes)
+
+
 class Throughput(Section):
     """Training speed after warm-up steps; padding is not counted."""
 

@@ -150,6 +150,7 @@ def serve(lifeline: int) -> None:
     import torch
     import transformers.utils.logging as chatter
 
+    import harness.planning
     import harness.run
 
     chatter.disable_progress_bar()  # type: ignore[no-untyped-call]  # its bars would run through the live view
@@ -159,7 +160,7 @@ def serve(lifeline: int) -> None:
         job = json.loads(line)
         base: Any
         try:
-            base = bases.get(job)
+            base = None if job["kind"] == "plan" else bases.get(job)
         except Exception as error:  # told to the child, which records it as the run's own failure
             base = error
         pid = os.fork()
@@ -241,26 +242,34 @@ def _do(job: dict[str, Any], base: Any, stopped: Callable[[], bool]) -> int:
     from harness import run as runner
     from harness.base import measure_base
     from harness.environment import resolve_device, usable_cores
+    from harness.fit import Prediction, predict, too_much
     from harness.progress import ProgressFile
     from harness.results import Record, write_record
     from harness.task import load_base
     from harness.train import RunEnded
 
-    settings = settings_of(job)
+    settings, folder = settings_of(job), Path(job["folder"])
     torch.set_num_threads(settings.threads or usable_cores())
-    watch = runner.Watch(ProgressFile(Path(job["folder"])).write, stopped, settings.train.time_limit)
+    watch = runner.Watch(ProgressFile(folder).write, stopped, settings.train.time_limit)
 
     def failed(status: str, cause: str, step: int | None, user_error: bool = False) -> int:
-        fields = runner.base_record(settings, job["run"])
-        write_record(
-            Path(settings.results),
-            Record(**fields, status=status, cause=cause, step=step, seconds=watch.seconds, user_error=user_error),
-        )
+        fields = runner.base_record(settings, job["run"]) | {"status": status, "cause": cause, "step": step}
+        fields |= {"seconds": watch.seconds, "user_error": user_error, "planned": Prediction.read(folder).planned}
+        write_record(Path(settings.results), Record(**fields))
         return 2 if user_error else 1
 
     try:
         if isinstance(base, Exception):
             raise base
+        if job["kind"] == "plan":
+            with watch.phase("plan"):
+                made = predict(settings)
+                made.write(folder)
+            if end := watch.ended():
+                raise end
+            if made.planned and (why := too_much(settings, made.planned)):
+                raise RunEnded("skipped", why)
+            return 0
         if base is None:
             with watch.phase("load"):
                 base = load_base(settings)

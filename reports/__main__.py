@@ -64,10 +64,11 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--table",
-        choices=("methods", "rank", "lr", "storage", "seeds", "auto"),
+        choices=("methods", "rank", "lr", "memory", "storage", "seeds", "auto"),
         default="auto",
         help="auto (default): methods, rank where three rows differ only in rank, lr where rows differ only in the "
-        "learning rate; storage: bytes of many tasks; seeds: agreement of rows that differ only in the seed",
+        "learning rate; memory: planned and counted, by owner; storage: bytes of many tasks; seeds: agreement of rows "
+        "that differ only in the seed",
     )
     made.add_argument(
         "--score", metavar="NAME", help="what rows are compared by (default: accuracy, bleu or the first)"

@@ -16,6 +16,7 @@ Kind = Literal[
     "text",
     "count",
     "percent",
+    "signed_percent",
     "disk",
     "memory",
     "speed",
@@ -149,6 +150,7 @@ def form(kind: Kind, numbers: list[float]) -> tuple[str, float, str]:
         return unit, size, f",.{places if size > 1 else 0}f"
     forms: dict[str, str] = {
         "count": ",.0f" if all(number == int(number) for number in numbers) else ",.1f",
+        "signed_percent": "+.2f",
         "percent": ".3g" if largest < 99.5 else ".4g",
         "speed": ",.0f" if largest >= 100 else ".1f",
         "loss": ".3f",

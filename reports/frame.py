@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from harness.results import Record
+from harness.sections import highest
 from reports.compare import Comparison, Verdict
 from reports.read import Run, Sweep, finite
 
@@ -59,15 +60,30 @@ FIELDS = {
 }
 """Column -> the field of the record that it is read from."""
 
-DERIVED = {
-    "trainable_percent_of_total": "parameters.trainable",
-    "general_text_loss_change_nats_per_token": "forgetting.loss_after",
-    "panel_share_change": "forgetting.panel_after",
-    "typos_score": "typos",
-    "paraphrases_mean_score": "paraphrases",
-    "paraphrases_lowest_score": "paraphrases",
-    "paraphrases_agreement": "paraphrases",
-}
+OWNERS = (
+    *("base_weights", "quantization_constants", "adapter", "gradients", "optimizer_state", "activations"),
+    *("temporaries", "kv_cache"),
+)
+"""Owners of memory, as the ledger names them."""
+
+DERIVED = (
+    {
+        "trainable_percent_of_total": "parameters.trainable",
+        "general_text_loss_change_nats_per_token": "forgetting.loss_after",
+        "panel_share_change": "forgetting.panel_after",
+        "planned_peak_bytes": "planned",
+        "plan_error_percent": "planned",
+        "ledger_peak_bytes": "ledger",
+        "ledger_peak_phase": "ledger",
+    }
+    | {f"ledger_peak_{owner}_bytes": "ledger" for owner in OWNERS}
+    | {
+        "typos_score": "typos",
+        "paraphrases_mean_score": "paraphrases",
+        "paraphrases_lowest_score": "paraphrases",
+        "paraphrases_agreement": "paraphrases",
+    }
+)
 """Column -> a field of the record whose absence explains that of the column."""
 
 QUALITY_ORDER = (
@@ -157,7 +173,7 @@ def _row(sweep: Sweep, run: Run, fields: dict[str, str], verdict: Verdict, score
     text, panel = "general_text_loss_{}_nats_per_token", "panel_share_{}"
     row[text.format("change")] = _difference(row[text.format("after")], row[text.format("before")])
     row[panel.format("change")] = _difference(row[panel.format("after")], row[panel.format("before")])
-    row |= _readings(record, score)
+    row |= _memory(record) | _readings(record, score)
     row["score"] = score
     row["change"] = verdict.change
     row["change_low"] = verdict.interval.low if verdict.interval else None
@@ -165,6 +181,18 @@ def _row(sweep: Sweep, run: Run, fields: dict[str, str], verdict: Verdict, score
     row["p_holm"] = verdict.p
     row["verdict"] = verdict.word or None
     return row
+
+
+def _memory(record: Record | None) -> dict[str, Any]:
+    """The highest peak that was planned, and the one that was counted, with its owners."""
+    planned = highest(record.planned)[1].bytes if record and record.planned else None
+    phase, peak = highest(record.ledger) if record and record.ledger else (None, None)
+    return {
+        "planned_peak_bytes": planned,
+        "plan_error_percent": 100 * (planned - peak.bytes) / peak.bytes if planned and peak else None,
+        "ledger_peak_bytes": peak.bytes if peak else None,
+        "ledger_peak_phase": phase,
+    } | {f"ledger_peak_{owner}_bytes": peak.by_owner[owner] if peak else None for owner in OWNERS}
 
 
 def _readings(record: Record | None, score: str | None) -> dict[str, float | None]:

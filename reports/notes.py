@@ -78,7 +78,8 @@ def explanations(sweep: Sweep, rows: Sequence[Group], comparison: Comparison, sh
         lines += ranking(comparison.score or "", words, known)
     if comparison.allowed:
         lines.append(f"Ignored, as --allow says, though rows differ in it: {told(comparison.allowed)}.")
-    lines += rates(done)
+    if comparison.score:
+        lines += rates(done)
     warned = [f"{row.label}: {warning}" for row in done for record in row.records for warning in record.warnings]
     return lines + [line for line in dict.fromkeys(warned) if LOW_RANK not in line]
 

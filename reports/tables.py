@@ -77,11 +77,14 @@ def sweeps_table(sweeps: list[Sweep]) -> Table:
 def tables_of(sweep: Sweep, comparison: Comparison, which: str) -> list[Table]:
     """The tables that `--table` names. `auto`: methods, and ranks and learning rates where there are any. Raises
     UserError."""
+    from reports.memory_table import memory_table
     from reports.ranks import rank_tables
     from reports.rates import rates_table
 
     if which == "rank":
         return rank_tables(sweep, comparison)
+    if which == "memory":
+        return [memory_table(sweep, comparison)]
     if which == "lr":
         return [rates_table(sweep, comparison)]
     tables = [methods_table(sweep, comparison)]
@@ -129,7 +132,8 @@ def build(
         if several and column.key == comparison.score:
             headings.append(Heading(f"{title_of(column.key)} over seeds [95% t interval]", True))
             cells.append([_seed_interval(row, column) for row in rows])
-    lines = reference_lines(sweep) + explanations(sweep, rows, comparison, [column.key for column in shown])
+    lines = reference_lines(sweep) if comparison.score else []
+    lines += explanations(sweep, rows, comparison, [column.key for column in shown])
     lines += absences(sweep, [(column.title, column.field) for column in absent if column.field])
     marked = [*footnotes.marked, *(("", line) for line in lines)]
     return Table(title, paragraphs, tuple(headings), tuple(zip(*cells, strict=True)), tuple(marked), frame)

@@ -16,11 +16,12 @@ from harness.errors import UserError
 from harness.measure.shapes import shapes_only
 from harness.memory_pass import layer_constants
 from harness.models.shapes import ShapeModel
-from harness.plan import budget_bytes, planned
+from harness.plan import planned
 from harness.planning import measure, plan
 from harness.quantization import Quantization, quantize
 from harness.quantized_shapes import quantize_shapes
 from harness.train import make_optimizer
+from harness.units import budget_bytes
 
 TWO_LAYERS = ("model=gpt2", "model.shape.num_hidden_layers=2", "device=cuda", "train.batch_size=2", "eval.batch_size=1")
 METHODS = ("full", "lora", "prefix_tuning", "prompt_tuning", "ia3", "houlsby", "vera")
@@ -205,7 +206,7 @@ def test_seed_and_learning_rate_share_a_plan(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("text", "size"), [("24GiB", 24 * 2**30), ("1.5 MiB", 3 * 2**19), ("1TiB", 2**40)])
 def test_budgets(text: str, size: int) -> None:
-    assert budget_bytes(text) == size
+    assert budget_bytes(text, "plan.budget") == size
 
 
 @pytest.mark.parametrize(

@@ -183,11 +183,14 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     ledger._inside.pop()
 
         torch.nn.Module.__call__ = named  # type: ignore[method-assign]
+        gc.collect()
+        gc.freeze()  # what is there already need not be looked through at each phase
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *exception: Any) -> None:
         super().__exit__(*exception)  # type: ignore[no-untyped-call]
+        gc.unfreeze()
         torch.nn.Module.__call__ = self._call  # type: ignore[method-assign]
 
     # What comes out

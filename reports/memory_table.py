@@ -1,0 +1,34 @@
+"""Where the memory of each row went, and what was predicted of it."""
+
+from __future__ import annotations
+
+from reports import columns as c
+from reports.compare import Comparison
+from reports.frame import OWNERS, tidy
+from reports.read import Sweep
+from reports.tables import Table, build
+
+ABOUT = (
+    "The highest peak of what tensors hold in any phase of a run: planned from shapes before anything was loaded, and "
+    "counted by the ledger in a pass of its own after training, with its owners at that moment. Beside it the device's "
+    "own figures, which contain what no tensor holds. Protocol: docs/measuring.md."
+)
+COUNTED = (
+    c.Column("planned_peak_bytes", "planned peak", "memory"),
+    c.Column("ledger_peak_bytes", "counted peak", "memory"),
+    c.Column("plan_error_percent", "planned against counted", "signed_percent", "%"),
+    c.Column("ledger_peak_phase", "in", "text"),
+)
+
+
+def memory_table(sweep: Sweep, comparison: Comparison) -> Table:
+    """A line a row: planned and counted peak, the error of the plan, owners at the peak, and the device's peaks."""
+    cost = Comparison(hardware=comparison.hardware)  # costs are figures, not scores that rows are ranked by
+    frame = tidy(sweep, cost)
+    owners = [
+        c.Column(column, owner.replace("_", " ").replace("kv", "KV"), "memory")
+        for owner in OWNERS
+        if (column := f"ledger_peak_{owner}_bytes") and (frame[column].fillna(0) > 0).any()
+    ]
+    shown = (*c.LABEL, *COUNTED, *owners, *c.memory_columns(frame))
+    return build(f"{sweep.name}: memory", (ABOUT,), shown, sweep, cost, frame)
