@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from test_reports import add, add_base, key, spoiled, sweep
 
 from harness.results import run_folder
-from harness.sections import Forgetting, Memory
+from harness.sections import Forgetting, Memory, PhasePeak
 from reports.__main__ import main
 from reports.commands import figures as command
 from reports.compare import compare
@@ -29,7 +29,7 @@ from reports.figures._data import Data, NoData, data_of
 from reports.figures._front import pareto as front
 from reports.figures._labels import spread
 from reports.figures._style import colour, styled
-from reports.frame import tidy
+from reports.frame import OWNERS, tidy
 from reports.paired import interval
 from reports.read import load_sweep
 
@@ -134,6 +134,23 @@ def test_bars_of_memory_are_the_records_peaks() -> None:
         peaks = [peak / 2**30 for _, r in loaded.done if r.memory and (peak := getattr(r.memory, field))]
         drawn = sorted(patch.get_width() for patch in axes.patches)  # type: ignore[attr-defined]
         assert drawn == pytest.approx(sorted(peaks))
+
+
+def test_memory_is_stacked_by_owner_at_the_highest_peak_of_training_and_of_evaluation(tmp_path: Path) -> None:
+    owners = dict.fromkeys(OWNERS, 0)
+    gib = 2**30
+    ledger = {
+        "forward": PhasePeak(bytes=4 * gib, by_owner=owners | {"base_weights": gib, "activations": 3 * gib}),
+        "step": PhasePeak(bytes=5 * gib, by_owner=owners | {"base_weights": gib, "optimizer_state": 4 * gib}),
+        "generate": PhasePeak(bytes=3 * gib, by_owner=owners | {"base_weights": gib, "kv_cache": 2 * gib}),
+    }
+    add(tmp_path, "lora", spoiled(0.2, seed=3), ledger=ledger)
+    sweep(tmp_path, "lora")
+    training, evaluation = memory.draw(data(tmp_path)).axes
+    for axes, expected in ((training, [(0, 1), (1, 4)]), (evaluation, [(0, 1), (1, 2)])):
+        bars = [(patch.get_x(), patch.get_width()) for patch in axes.patches]  # type: ignore[attr-defined]
+        assert [bar for bar in bars if bar[1]] == expected
+    assert training.get_title(loc="left") == "training"
 
 
 def test_cuda_memory_is_stacked_up_to_what_the_allocator_holds(tmp_path: Path) -> None:

@@ -23,8 +23,6 @@ from reports.read import Run, UnusablePredictions, example_parts, finite
 
 SCHEMA = 1
 """Version of the file's layout; a reader refuses a newer one."""
-EXACT = ("parameters", "ledger")
-"""Sections of a record whose numbers do not vary."""
 END = "...\n"
 """YAML's end of a document: a file without it has been cut."""
 WIDEST = 16
@@ -188,10 +186,10 @@ def _scores(record: Record) -> list[tuple[str, float]]:
 
 
 def _exact(record: Record) -> dict[str, int]:
-    """The numbers of the sections that do not vary, by dotted name."""
-    content = record.model_dump()
-    found = dict(flat_items({name: content[name] for name in EXACT if content.get(name)}))
-    return {name: value for name, value in found.items() if isinstance(value, int)}
+    """Numbers that do not vary, by dotted name: of parameters, and each phase's peak of what tensors hold."""
+    parameters = record.parameters.model_dump() if record.parameters else {}
+    peaks = {phase: peak.bytes for phase, peak in (record.ledger or {}).items()}
+    return dict(flat_items({"parameters": parameters, "ledger": peaks}))
 
 
 def _memory(records: list[Record]) -> dict[str, list[int]]:
