@@ -149,16 +149,16 @@ def _worked_out(
             from harness.quantized_shapes import quantize_shapes
 
             model = quantize_shapes(model, settings.quantization, dtype)
+
+        def inputs() -> Iterator[dict[str, torch.Tensor]]:
+            while True:
+                yield batches.training[-1].inputs()
+
         if task is not None:
             task.model = model
-            site = task.site()
+            site = replace(task.site(), batches=inputs)
         else:
             model.config.pad_token_id = tokenizer.pad_token_id if config.pad_token_id is None else config.pad_token_id
-
-            def inputs() -> Iterator[dict[str, torch.Tensor]]:
-                while True:
-                    yield batches.training[-1].inputs()
-
             site = site_of(settings, model, tokenizer, kind_of(settings, model), inputs)
         with torch.random.fork_rng(devices=[]):
             return _passed(settings, model, site, batches, BLOCK[device], masters)

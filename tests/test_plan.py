@@ -24,7 +24,7 @@ from harness.train import make_optimizer
 from harness.units import budget_bytes
 
 TWO_LAYERS = ("model=gpt2", "model.shape.num_hidden_layers=2", "device=cuda", "train.batch_size=2", "eval.batch_size=1")
-METHODS = ("full", "lora", "prefix_tuning", "prompt_tuning", "ia3", "houlsby", "vera")
+METHODS = ("full", "lora", "prefix_tuning", "prompt_tuning", "ia3", "houlsby", "vera", "lokr", "lora_ga")
 
 
 def settings(*overrides: str) -> RunSettings:

@@ -195,6 +195,11 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     # What comes out
 
+    @property
+    def held(self) -> int:
+        """Bytes that are held now."""
+        return sum(block.bytes for _, block in self._live.values())
+
     def peaks(self, largest: int) -> dict[Phase, Moment]:
         """For each phase the moment at which most is held, with its `largest` tensors.
 

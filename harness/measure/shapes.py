@@ -18,6 +18,13 @@ def shapes_only() -> Iterator[FakeTensorMode]:
     with FakeTensorMode(allow_non_fake_inputs=True) as mode, contextlib.ExitStack() as stack:
         # `Module.to` swaps tensors without content for others, which it cannot where something refers to them weakly.
         stack.enter_context(_replaced(torch.utils, "swap_tensors", _set_data))
+        # One number drawn for a decision, such as whether to leave a module out: taken from the middle.
+        draw = torch.rand
+        stack.enter_context(
+            _replaced(
+                torch, "rand", lambda *size, **given: torch.tensor([0.5]) if size == (1,) else draw(*size, **given)
+            )
+        )
         if installed("bitsandbytes"):
             from bitsandbytes import functional
 
