@@ -31,7 +31,20 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import UserError
-from harness.sections import Forgetting, LmEvalTask, Memory, Parameters, Paraphrase, Phases, Throughput, Typos
+from harness.sections import (
+    EVALUATION,
+    TRAINING,
+    Forgetting,
+    LmEvalTask,
+    Memory,
+    Parameters,
+    Paraphrase,
+    Phases,
+    Throughput,
+    Typos,
+    highest,
+    part,
+)
 
 SCHEMA = 1
 """Version of the record's layout; a reader refuses a newer one."""
@@ -107,6 +120,18 @@ class Record(BaseModel):
     def flat_key(self) -> dict[str, Any]:
         """The key on one level, with dotted names."""
         return dict(flat_items(self.key))
+
+    @property
+    def train_peak(self) -> int | None:
+        """Bytes that tensors hold at training's highest peak; None where the ledger has none."""
+        phases = part(self.ledger, TRAINING)
+        return highest(phases)[1].bytes if phases else None
+
+    @property
+    def evaluate_peak(self) -> int | None:
+        """The same of scoring and generation."""
+        phases = part(self.ledger, EVALUATION)
+        return highest(phases)[1].bytes if phases else None
 
 
 def flat_items(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

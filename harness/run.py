@@ -269,7 +269,7 @@ def null_reasons(device: str, method: Method, train: Peak | None, timed: bool) -
     """Why fields are null."""
     reasons: dict[str, str] = {}
     if not method.trains:
-        reasons |= dict.fromkeys(["throughput", "learning_rate"], "nothing is trained")
+        reasons |= dict.fromkeys(["throughput", "learning_rate", "train_peak"], "nothing is trained")
     if method.untouched:
         reasons |= {"forgetting": "the base model is not trained"}
         return reasons | {"memory": "its scores are made once and shared by all rows"}

@@ -59,6 +59,15 @@ Phases = dict[str, PhasePeak]
 """By phase: load, forward, backward, step, evaluate, generate; those that a run has."""
 
 
+TRAINING, EVALUATION = ("forward", "backward", "step"), ("evaluate", "generate")
+"""Phases of either part of a run."""
+
+
+def part(phases: Phases | None, names: tuple[str, ...]) -> Phases:
+    """Of these phases those that a run has."""
+    return {name: peak for name, peak in (phases or {}).items() if name in names}
+
+
 def highest(phases: Phases) -> tuple[str, PhasePeak]:
     """The phase with the highest peak, and that peak."""
     return max(phases.items(), key=lambda item: item[1].bytes)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 SECONDS_TO_CONNECT = 30
 SECONDS_FOR_A_SWEEP = 600
+SUMMARY = {
+    *("parameters", "memory", "planned", "ledger", "throughput", "quality", "forgetting", "typos", "paraphrases"),
+}
+"""Sections of a record that W&B's summary has."""
 
 
 class Tracking:
@@ -83,9 +87,7 @@ class Tracking:
     def _finish(self, record: Record, lines: Sequence[dict[str, Any]]) -> None:
         import wandb
 
-        summary = record.model_dump(
-            mode="json", include={"parameters", "memory", "throughput", "quality", "forgetting", "typos", "paraphrases"}
-        )
+        summary = record.model_dump(mode="json", include=SUMMARY)
         self.run.summary.update(summary | {"status": record.status})
         rows: list[Iterable[Any]] = [[line["index"], line["prediction"]] for line in lines]
         self.run.log({"predictions": wandb.Table(columns=["index", "prediction"], data=rows)})

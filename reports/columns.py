@@ -59,6 +59,10 @@ PARAMETERS = (
     Column("trainable_percent_of_total", "share", "percent", "% of total"),
 )
 DISK = (Column("adapter_bytes", "on disk", "disk"),)
+TENSORS = (
+    Column("train_peak_bytes", "training peak of tensors", "memory"),
+    Column("evaluate_peak_bytes", "evaluation peak of tensors", "memory"),
+)
 RSS = (
     Column("train_rss_above_base_bytes", "training peak above base", "memory"),
     Column("evaluate_rss_above_base_bytes", "evaluation peak above base", "memory"),
@@ -115,6 +119,12 @@ def change_columns(comparison: Comparison, frame: pd.DataFrame) -> tuple[Column,
 
 
 def memory_columns(frame: pd.DataFrame) -> tuple[Column, ...]:
+    """Peaks of what tensors hold; for records of before it was counted, those of `device_columns`."""
+    known = frame[[column.key for column in TENSORS]].notna().any(axis=None)
+    return TENSORS if known else device_columns(frame)
+
+
+def device_columns(frame: pd.DataFrame) -> tuple[Column, ...]:
     """Peaks of CUDA memory, of resident memory, or of both where rows of both kinds of device stand together."""
     cuda, rss = (bool(frame[[column.key for column in kind]].notna().any(axis=None)) for kind in (CUDA, RSS))
     return CUDA + RSS if cuda and rss else CUDA if cuda else RSS

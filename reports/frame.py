@@ -31,6 +31,8 @@ FIELDS = {
     "total_parameters": "parameters.total",
     "adapter_bytes": "parameters.adapter_bytes",
     "full_copy_bytes": "parameters.full_copy_bytes",
+    "train_peak_bytes": "train_peak",
+    "evaluate_peak_bytes": "evaluate_peak",
     "train_rss_above_base_bytes": "memory.train_rss_above_base",
     "evaluate_rss_above_base_bytes": "memory.evaluate_rss_above_base",
     "process_peak_rss_bytes": "memory.process_peak_rss",
@@ -139,6 +141,7 @@ def why_missing(record: Record, path: str) -> str:
     if isinstance(value, float):
         return f"{parts[-1]} is not a finite number ({value})"
     names = [".".join(parts[:length]) for length in range(len(parts), 0, -1)] + parts[-1:]
+    names += ["ledger"] if path in ("train_peak", "evaluate_peak") else []  # they are its
     reasons = [record.null_reasons[name] for name in names if name in record.null_reasons]
     return reasons[0] if reasons else "not recorded"
 
@@ -186,7 +189,8 @@ def _row(sweep: Sweep, run: Run, fields: dict[str, str], verdict: Verdict, score
 def _memory(record: Record | None) -> dict[str, Any]:
     """The highest peak that was planned, and the one that was counted, with its owners."""
     planned = highest(record.planned)[1].bytes if record and record.planned else None
-    phase, peak = highest(record.ledger) if record and record.ledger else (None, None)
+    ledger = record.ledger if record else None
+    phase, peak = highest(ledger) if ledger else (None, None)
     return {
         "planned_peak_bytes": planned,
         "plan_error_percent": 100 * (planned - peak.bytes) / peak.bytes if planned and peak else None,

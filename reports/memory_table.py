@@ -30,5 +30,5 @@ def memory_table(sweep: Sweep, comparison: Comparison) -> Table:
         for owner in OWNERS
         if (column := f"ledger_peak_{owner}_bytes") and (frame[column].fillna(0) > 0).any()
     ]
-    shown = (*c.LABEL, *COUNTED, *owners, *c.memory_columns(frame))
+    shown = (*c.LABEL, *COUNTED, *owners, *c.device_columns(frame))
     return build(f"{sweep.name}: memory", (ABOUT,), shown, sweep, cost, frame)

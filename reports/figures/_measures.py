@@ -32,9 +32,13 @@ class Measure:
 
 
 def memory(data: Data, phase: str) -> Measure | None:
-    """The peak of a phase (`train`, `evaluate`): CUDA where rows have it, else the resident set above the base."""
-    for field, title in (("cuda_allocated", "in CUDA memory"), ("rss_above_base", "above base")):
-        path = f"memory.{phase}_{field}"
+    """The peak of a phase (`train`, `evaluate`): of tensors where rows have it, else of CUDA memory, else of the
+    resident set above the base."""
+    for path, title in (
+        (f"{phase}_peak", "of tensors"),
+        (f"memory.{phase}_cuda_allocated", "in CUDA memory"),
+        (f"memory.{phase}_rss_above_base", "above base"),
+    ):
         values = [value.mean for row in data.rows if (value := row.value(path))]
         if values:
             unit, size = memory_unit(values)

@@ -8,13 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.results import Record
-from harness.sections import PhasePeak, Phases, highest
+from harness.sections import EVALUATION, TRAINING, PhasePeak, Phases, highest, part
 from reports.figures._data import Data, NoData, mean
 from reports.figures._style import MOST_ROWS, add_caption, memory_unit, new_figure, row_axis
 
 Parts = Mapping[str, Mapping[str, int | None]]
 """By phase, by owner: bytes."""
-PHASES = {"training": ("forward", "backward", "step"), "evaluation": ("evaluate", "generate")}
+PHASES = {"training": TRAINING, "evaluation": EVALUATION}
 """What a panel of the ledger's shows the highest peak of."""
 OWNERS = ("#0072b2", "#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#999933", "#882255")
 
@@ -24,8 +24,8 @@ def parts(record: Record) -> Parts:
     if record.ledger is not None:
         return {
             name: {owner.replace("_", " ").replace("kv", "KV"): size or None for owner, size in top.by_owner.items()}
-            for name, phases in PHASES.items()
-            if (top := _top(record.ledger, phases))
+            for name, names in PHASES.items()
+            if (top := _top(part(record.ledger, names)))
         }
     memory = record.memory
     if memory is None:
@@ -39,10 +39,9 @@ def parts(record: Record) -> Parts:
     return {"training": {above: memory.train_rss_above_base}, "evaluation": {above: memory.evaluate_rss_above_base}}
 
 
-def _top(ledger: Phases, phases: Sequence[str]) -> PhasePeak | None:
-    """The highest peak of these phases; None where a run has none of them."""
-    found = {phase: ledger[phase] for phase in phases if phase in ledger}
-    return highest(found)[1] if found else None
+def _top(phases: Phases) -> PhasePeak | None:
+    """The highest peak, if there is a phase."""
+    return highest(phases)[1] if phases else None
 
 
 def _cuda(allocated: int | None, reserved: int | None) -> Mapping[str, int | None]:

@@ -49,7 +49,8 @@ SIZE = _group(
 )
 MEMORY = _group(
     "memory",
-    (c.Column("ledger_peak_bytes", "peak of tensors", "memory"), "lower"),
+    (c.TENSORS[0], "lower"),
+    (c.TENSORS[1], "lower"),
     (c.Column("planned_peak_bytes", "planned peak", "memory"), "lower"),
     (c.CUDA[0], "lower"),
     (c.Column("train_cuda_reserved_bytes", "training peak CUDA, reserved", "memory"), "lower"),
