@@ -20,10 +20,11 @@ from harness.environment import resolve_device
 from harness.errors import UserError
 from harness.evaluate import Scores, read_lines, write_lines
 from harness.forward import LabelForward
+from harness.inference import Latency
 from harness.measure import parameters
 from harness.measure.memory import Meter, Peak
 from harness.measure.throughput import throughput
-from harness.methods import Kind, Method
+from harness.methods import Kind, Method, answer
 from harness.models import save_pretrained
 from harness.results import MODEL, Record, run_folder
 from harness.robustness import readings, reread, sections
@@ -200,12 +201,21 @@ def _measured(
     if folders.lm_eval and task.kind == "causal":
         with watch.phase("lm-eval"):
             tasks = measure_lm_eval(settings, folders.lm_eval, folder, model, tokenizer)
+    latency = Latency(settings, tokenizer, meter)
+    latency.take_base(folders.inference)
+    with watch.phase("inference"):
+        latency.measure("unmerged", method.generate, lambda: model)
+    merges = method.facts.merges
     if settings.keep_model:
         with watch.phase("save"):
-            save_pretrained(method.merge(model) if method.facts.merges else model, tokenizer, folder / MODEL)
+            model, merges = method.merge(model) if merges else model, False
+            save_pretrained(model, tokenizer, folder / MODEL)
+    with watch.phase("inference"):
+        latency.measure("merged", answer, lambda: method.merge(model) if merges else model)
 
     speed = throughput(state.curve, WARM_UP) if state else None
     reasons = null_reasons(device, method, train_peak, speed is not None)
+    reasons |= latency.reasons
     reasons |= {f"quality.{name}": reason for name, reason in scores.reasons.items()}
     if task.kind != "causal":
         reasons["forgetting"] = "general text and the panel need a causal model"
@@ -233,6 +243,7 @@ def _measured(
         ),
         memory=memory(train_peak, evaluate_peak, meter),
         throughput=speed,
+        inference=dict(latency.found) or None,
         quality=quality,
         base_quality=before["quality"],
         signatures=scores.signatures | {"val_loss": VAL_LOSS[task.kind]},
