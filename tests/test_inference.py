@@ -21,7 +21,10 @@ from harness.inference import Latency, measure_base
 from harness.measure.inference import Timed, prompts, repeated, summary, timed
 from harness.measure.memory import Meter, Peak
 from harness.methods import answer
-from harness.results import Record
+from harness.results import Record, read_record, write_record, write_sweep
+from harness.sections import Inference
+from reports.__main__ import main
+from reports.latency import single
 
 QUICK = ("inference.batch_sizes=[2]", "inference.new_tokens=4", "inference.repeats=3", "inference.seconds=60")
 NOTHING = Peak(None, None, None)
@@ -237,3 +240,81 @@ def test_records(run_point: Callable[..., Record], tmp_path: Path) -> None:
     base = run_point("method=zero_shot", "dtype=fp32", *QUICK)
     assert base.inference == {"base": record.inference["base"]}
     assert set(base.null_reasons) >= {"inference.unmerged", "inference.merged"}
+
+
+def recorded(results: Path, name: str, seed: int | None, found: Any, **reasons: str) -> dict[str, str]:
+    """A run of a sweep, written with what it measured."""
+    record = Record(
+        id=name,
+        key={"settings": {"seed": seed}},
+        status="ok",
+        started="2026-11-24",
+        method=name,
+        label=name,
+        inference=found,
+        null_reasons={f"inference.{name}": why for name, why in reasons.items()},
+    )
+    write_record(results, record)
+    return {"id": name, "label": name, "overrides": ""}
+
+
+def row(batch: int, prefill: float, decode: float | None, **more: Any) -> Inference:
+    lengths = {"batch_size": batch, "prompt_tokens": 32, "new_tokens": 5, "repeats": 3}
+    return Inference(**lengths | more, prefill_seconds=prefill, decode_seconds_per_token=decode)
+
+
+def test_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = [row(1, 0.2, 0.1, prefill_iqr=0.01, decode_iqr=0.02), row(4, 0.4, 0.2)]
+    unmerged = [row(1, 0.3, 0.15, rss_above_base=3 * 2**20, tokens_per_second=12.5), row(4, 0.5, 0.1)]
+    runs = [
+        recorded(tmp_path, "lora", 0, {"base": base, "unmerged": unmerged, "merged": [row(1, 0.2, 0.125)]}),
+        recorded(tmp_path, "prefix", 0, {"base": base, "unmerged": [row(1, 0.2, None)]}, merged="never"),
+        recorded(tmp_path, "older", 0, None),
+    ]
+    write_sweep(tmp_path, "some", "?", runs)
+    assert main(["inference", "some", "--results", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    named = [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
+    assert [(line["row"], line["model"], line["batch"]) for line in named] == [
+        *(("lora", model, batch) for model in ("base", "unmerged") for batch in ("1", "4")),
+        ("lora", "merged", "1"),
+        ("prefix", "unmerged", "1"),  # its base is that of the row above
+    ]
+    assert [line["decode, base = 1"] for line in named] == ["1.00", "1.00", "1.50", "0.50", "1.25", "\N{EM DASH}"]
+    assert [line["decode [ms/token]"] for line in named[:3]] == ["100", "200", "150"]
+    assert named[2]["peak above base [MiB]"] == "3.00"
+    assert "- merged: never (prefix)." in text
+    assert "- not recorded (older)." in text
+    assert main(["inference", "some", "--results", str(tmp_path), "--format", "json"]) == 0
+    raw = json.loads(capsys.readouterr().out)
+    assert len(raw) == 8
+    assert raw[2]["tokens_per_second"] == 12.5
+    assert (raw[2]["prefill_over_base"], raw[2]["decode_over_base"]) == (1.5, 1.5)
+    for form in ("latex", "html", "csv"):
+        assert main(["inference", "some", "--results", str(tmp_path), "--format", form]) == 0
+        assert "prefix" in capsys.readouterr().out
+
+
+def test_a_sweep_without_latency_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_sweep(tmp_path, "old", "?", [recorded(tmp_path, "older", 0, None)])
+    assert main(["inference", "old", "--results", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("old: no run has measured how it answers (not recorded); run it with inference.batch_sizes")
+    assert main(["inference", "none", "--results", str(tmp_path)]) == 2
+    assert "there are: old" in capsys.readouterr().err
+
+
+def test_what_one_would_serve(tmp_path: Path) -> None:
+    base, unmerged = [row(1, 1, 1)], [row(1, 2, 2)]
+    made = {
+        "lora": {"base": base, "unmerged": unmerged, "merged": [row(4, 3, 3), row(1, 4, 4)]},
+        "full": {"base": base, "unmerged": unmerged},
+        "zero": {"base": base},
+        "many": {"base": base, "unmerged": [row(4, 2, 2)]},
+    }
+    for name, found in made.items():
+        recorded(tmp_path, name, 0, found)
+    read = {name: single(read_record(tmp_path / "runs" / name / "record.json")) for name in made}
+    seconds = {name: each and each.prefill_seconds for name, each in read.items()}
+    assert seconds == {"lora": 4.0, "full": 2.0, "zero": 1.0, "many": None}
