@@ -113,7 +113,7 @@ def measure_base(settings: RunSettings, base: Base, watch: Watch) -> None:
             build_once(folders.lm_eval, lm_eval)
     if folders.inference:
         with watch.phase("base inference"):
-            inference.measure_base(settings, model, tokenizer, meter, folders.inference)
+            inference.measure_base(settings, model, tokenizer, meter, watch.ended, folders.inference)
 
 
 def measure_forgetting(

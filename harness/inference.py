@@ -50,8 +50,9 @@ class InferenceSettings(Settings):
 class Latency:
     """What is measured of a run's models, one after another, and why something is not."""
 
-    def __init__(self, settings: RunSettings, tokenizer: Any, meter: Meter) -> None:
-        self.settings, self.tokenizer, self.meter = settings, tokenizer, meter
+    def __init__(self, settings: RunSettings, tokenizer: Any, meter: Meter, ended: Callable[[], object | None]) -> None:
+        """`ended`: asked before each batch size, whether the run has to end now."""
+        self.settings, self.tokenizer, self.meter, self.ended = settings, tokenizer, meter, ended
         self.found: dict[State, list[Inference]] = {}
         self.reasons: dict[str, str] = {}
         """By field of the record."""
@@ -62,19 +63,23 @@ class Latency:
         chosen = self.settings.inference
         return chosen if chosen and chosen.batch_sizes else None
 
-    def measure(self, state: State, answer: Answer, build: Callable[[], Any]) -> None:
-        """Measure the model that `build` gives, by batch size. Whatever fails here is a reason and no error: it must
-        not cost a run what it has trained and scored."""
+    def measure(self, state: State, answer: Answer, build: Callable[[], Any], copies: int = 0) -> None:
+        """Measure the model that `build` gives, by batch size. `copies`: bytes that building it takes. Whatever fails
+        here is a reason and no error: it must not cost a run what it has trained and scored."""
         if self.wanted is None:
             self.reasons["inference"] = "off; inference.batch_sizes=[1,4] measures two batch sizes"
             return
-        if why := self._never(state):
+        if why := self._never(state, copies):
             self.reasons[f"inference.{state}"] = why
             return
         try:
             model = build().eval()
             for batch in self.wanted.batch_sizes:
-                self.found.setdefault(state, []).append(self._one(self.wanted, answer, model, batch))
+                if end := self.ended():
+                    self.reasons[f"inference.{state}"] = f"not done: {end}"
+                    break
+                row = self._one(self.wanted, answer, model, batch)
+                self.found.setdefault(state, []).append(row)
         except Exception as error:
             traceback.print_exc()  # to the run's log
             self.reasons[f"inference.{state}"] = f"{type(error).__name__}: {first_line(error)}"
@@ -87,13 +92,17 @@ class Latency:
             self.found |= {"base": [Inference(**row) for row in kept["base"]]} if kept["base"] else {}
             self.reasons |= kept["reasons"]
 
-    def _never(self, state: State) -> str | None:
+    def _never(self, state: State, copies: int) -> str | None:
         """Why a state is not to be measured."""
+        from harness.measure.memory import available
+
         method = self.settings.method
         if state != "base" and not method.trains:
             return "nothing is trained: the base answers"
         if state == "merged" and not method.facts.merges:
             return f"{method.label()} has nothing that can be folded into the base's weights"
+        if copies and (free := available()) is not None and copies > free:
+            return f"building it would take {copies / 2**30:.1f} GiB, the system has {free / 2**30:.1f}"
         return None
 
     def _one(self, chosen: InferenceSettings, answer: Answer, model: Any, batch: int) -> Inference:
@@ -156,12 +165,19 @@ def _classify(model: Any, ids: Any, settings: RunSettings) -> Callable[[int], An
     return lambda new: forward.logits(batch)
 
 
-def measure_base(settings: RunSettings, model: Any, tokenizer: Any, meter: Meter, folder: Path) -> None:
+def measure_base(
+    settings: RunSettings,
+    model: Any,
+    tokenizer: Any,
+    meter: Meter,
+    ended: Callable[[], object | None],
+    folder: Path,
+) -> None:
     """Keep the untouched base's figures in `folder`, where they are not yet; what failed is tried again."""
     from harness.methods import answer
 
     def make(folder: Path) -> None:
-        latency = Latency(settings, tokenizer, meter)
+        latency = Latency(settings, tokenizer, meter, ended)
         latency.measure("base", answer, lambda: model)
         rows = [row.model_dump() for row in latency.found.get("base", [])]
         write_atomically(folder / KEPT, json.dumps({"base": rows, "reasons": latency.reasons}))

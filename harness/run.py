@@ -201,7 +201,7 @@ def _measured(
     if folders.lm_eval and task.kind == "causal":
         with watch.phase("lm-eval"):
             tasks = measure_lm_eval(settings, folders.lm_eval, folder, model, tokenizer)
-    latency = Latency(settings, tokenizer, meter)
+    latency = Latency(settings, tokenizer, meter, watch.ended)
     latency.take_base(folders.inference)
     with watch.phase("inference"):
         latency.measure("unmerged", method.generate, lambda: model)
@@ -210,8 +210,10 @@ def _measured(
         with watch.phase("save"):
             model, merges = method.merge(model) if merges else model, False
             save_pretrained(model, tokenizer, folder / MODEL)
+    # On a CPU this process shares the base's weights with the worker until merging writes into them.
+    copies = sum(p.nbytes for p in model.parameters()) if merges and device == "cpu" else 0
     with watch.phase("inference"):
-        latency.measure("merged", answer, lambda: method.merge(model) if merges else model)
+        latency.measure("merged", answer, lambda: method.merge(model) if merges else model, copies)
 
     speed = throughput(state.curve, WARM_UP) if state else None
     reasons = null_reasons(device, method, train_peak, speed is not None)

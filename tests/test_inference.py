@@ -19,7 +19,7 @@ from harness.config import saved_settings
 from harness.evaluate import generate
 from harness.inference import Latency, measure_base
 from harness.measure.inference import Timed, prompts, repeated, summary, timed
-from harness.measure.memory import Meter, Peak
+from harness.measure.memory import Meter, Peak, available
 from harness.methods import answer
 from harness.results import Record, read_record, write_record, write_sweep
 from harness.sections import Inference
@@ -42,9 +42,9 @@ def moved(*overrides: str) -> Adapted:
     return a
 
 
-def measured(a: Adapted) -> Latency:
+def measured(a: Adapted, ended: Callable[[], object | None] = lambda: None) -> Latency:
     """What a run measures of it."""
-    latency = Latency(a.settings, a.tokenizer, Meter("cpu"))
+    latency = Latency(a.settings, a.tokenizer, Meter("cpu"), ended)
     latency.measure("unmerged", a.settings.method.generate, lambda: a.model)
     latency.measure("merged", answer, lambda: a.settings.method.merge(a.model))
     return latency
@@ -167,13 +167,20 @@ def test_nothing_that_fails_here_costs_the_run() -> None:
     def full() -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nmore")
 
-    latency = Latency(settings(*QUICK), None, Meter("cpu"))
+    latency = Latency(settings(*QUICK), None, Meter("cpu"), lambda: None)
     latency.measure("unmerged", answer, full)
     assert latency.found == {}
     assert latency.reasons == {"inference.unmerged": "OutOfMemoryError: CUDA out of memory. Tried to allocate"}
+    assert latency.found == {}
     long = measured(adapted(["method=prompt_tuning", *QUICK, "inference.prompt_tokens=1010"]))
+    if available() is not None:
+        latency.measure("merged", answer, full, copies=2**60)
+        assert "would take 1073741824.0 GiB" in latency.reasons["inference.merged"]
     virtual = 16
+    assert long.found == {}
     assert f"{1010 + 4 + virtual} tokens in all, the model reads 1024" in long.reasons["inference.unmerged"]
+    late = measured(adapted(["method=ia3", *QUICK]), lambda: "longer than train.time_limit=1 s")
+    assert late.reasons["inference.unmerged"] == "not done: longer than train.time_limit=1 s"
     off = measured(adapted(["method=lora", "inference.batch_sizes=[]"]))
     assert (off.found, list(off.reasons)) == ({}, ["inference"])
 
@@ -185,7 +192,7 @@ def test_what_failed_of_the_base_is_tried_again(tmp_path: Path) -> None:
     )
 
     def kept(chosen: Any) -> dict[str, Any]:
-        measure_base(chosen, a.model, a.tokenizer, Meter("cpu"), tmp_path / "base")
+        measure_base(chosen, a.model, a.tokenizer, Meter("cpu"), lambda: None, tmp_path / "base")
         found: dict[str, Any] = json.loads((tmp_path / "base/inference.json").read_text())
         return found
 
