@@ -129,10 +129,19 @@ class Latency:
     def _explain(self) -> None:
         """Reasons of what measured states lack."""
         rows = [row for rows in self.found.values() for row in rows]
+        why: dict[str, str] = {}
         if any(row.prefill_iqr is None for row in rows):
-            self.reasons["inference.prefill_iqr"] = "fewer than 3 repetitions; raise inference.seconds"
+            why["prefill_iqr"] = "fewer than 3 answers were timed; raise inference.seconds, or inference.repeats"
         if any(not row.new_tokens for row in rows):
-            self.reasons["inference.decode_seconds_per_token"] = "a classifier writes no text"
+            names = ("decode_seconds_per_token", "decode_iqr", "tokens_per_second")
+            why |= dict.fromkeys(names, "a classifier writes no text")
+        if self.meter.cuda:
+            why["rss_above_base"] = "the run was on a GPU"
+        else:
+            why["cuda_allocated"] = "the run was on a CPU"
+            if any(row.rss_above_base is None for row in rows):
+                why["rss_above_base"] = "this system does not let the peak be reset between phases"
+        self.reasons |= {f"inference.{name}": text for name, text in why.items()} if rows else {}
 
 
 def _virtual_tokens(model: Any) -> int:

@@ -123,6 +123,8 @@ def _measured(
     with watch.phase("prepare"):
         folders = BaseFolders.of(settings)
         before = json.loads((folders.quality / "scores.json").read_text())
+        latency = Latency(settings, tokenizer, meter, watch.ended)
+        latency.take_base(folders.inference)
         task, others = Task(settings, base), readings(settings, base)
         base_parameters = parameters.total(model)
         site = task.site()
@@ -201,8 +203,6 @@ def _measured(
     if folders.lm_eval and task.kind == "causal":
         with watch.phase("lm-eval"):
             tasks = measure_lm_eval(settings, folders.lm_eval, folder, model, tokenizer)
-    latency = Latency(settings, tokenizer, meter, watch.ended)
-    latency.take_base(folders.inference)
     with watch.phase("inference"):
         latency.measure("unmerged", method.generate, lambda: model)
     merges = method.facts.merges

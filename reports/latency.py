@@ -26,6 +26,8 @@ TIMES = {
     "decode_iqr_seconds": "IQR [ms]",
 }
 BYTES = {"rss_above_base_bytes": "peak above base", "cuda_allocated_bytes": "peak CUDA"}
+PEAKS = ("rss_above_base", "cuda_allocated")
+"""Fields of which one is null on every device: its absence needs no note."""
 RATIOS = {"prefill_over_base": "prefill, base = 1", "decode_over_base": "decode, base = 1"}
 ABOUT = (
     "Prompts of fixed length are answered greedily with a fixed number of tokens. Times are medians over answers "
@@ -120,6 +122,6 @@ def _notes(sweep: Sweep) -> list[str]:
         if record.inference is None and "inference" not in record.null_reasons:
             rows["not recorded"].append(run.label)
         for name, why in record.null_reasons.items():
-            if name.partition(".")[0] == "inference":
+            if name.partition(".")[0] == "inference" and name.rpartition(".")[2] not in PEAKS:
                 rows[f"{name.partition('.')[2] or 'nothing measured'}: {why}"].append(run.label)
     return [f"{why} ({some(list(dict.fromkeys(labels)))})." for why, labels in rows.items()]

@@ -16,6 +16,7 @@ from torch import nn
 from harness import inference
 from harness.base import BaseFolders
 from harness.config import saved_settings
+from harness.environment import gpu_name
 from harness.evaluate import generate
 from harness.inference import Latency, measure_base
 from harness.measure.inference import Timed, prompts, repeated, summary, timed
@@ -148,7 +149,7 @@ def test_every_method_is_measured(method: str) -> None:
     latency = measured(a)
     merges = a.settings.method.facts.merges
     assert list(latency.found) == ["unmerged", "merged"][: 1 + merges], latency.reasons
-    assert set(latency.reasons) == (set() if merges else {"inference.merged"})
+    assert set(latency.reasons) == {"inference.cuda_allocated"} | (set() if merges else {"inference.merged"})
     for (row,) in latency.found.values():
         assert (row.batch_size, row.new_tokens, row.repeats) == (2, 4, 3)
         assert row.decode_iqr is not None
@@ -160,7 +161,8 @@ def test_a_classifier_reads_alone() -> None:
     assert row.new_tokens == merged.new_tokens == 0
     assert row.prefill_seconds > 0
     assert row.decode_seconds_per_token is None
-    assert latency.reasons == {"inference.decode_seconds_per_token": "a classifier writes no text"}
+    unwritten = {f"inference.{name}" for name in ("decode_seconds_per_token", "decode_iqr", "tokens_per_second")}
+    assert set(latency.reasons) == unwritten | {"inference.cuda_allocated"}
 
 
 def test_nothing_that_fails_here_costs_the_run() -> None:
@@ -198,7 +200,7 @@ def test_what_failed_of_the_base_is_tried_again(tmp_path: Path) -> None:
 
     assert kept(long)["base"] == []
     first = kept(a.settings)
-    assert (len(first["base"]), first["reasons"]) == (1, {})
+    assert (len(first["base"]), list(first["reasons"])) == (1, ["inference.cuda_allocated"])
     assert kept(a.settings) == first  # made once: a clock would not show the same twice
 
 
@@ -238,7 +240,8 @@ def test_records(run_point: Callable[..., Record], tmp_path: Path) -> None:
     assert record.inference is not None
     assert list(record.inference) == ["base", "unmerged", "merged"]
     assert "inference" in record.seconds
-    assert not [name for name in record.null_reasons if name.startswith("inference")]
+    reasons = {name for name in record.null_reasons if name.startswith("inference")}
+    assert reasons == {"inference.cuda_allocated"}
     folder = tmp_path / "results/runs" / record.id
     config = json.loads((folder / "config.json").read_text())
     del config["inference"]  # as configurations were
@@ -247,6 +250,17 @@ def test_records(run_point: Callable[..., Record], tmp_path: Path) -> None:
     base = run_point("method=zero_shot", "dtype=fp32", *QUICK)
     assert base.inference == {"base": record.inference["base"]}
     assert set(base.null_reasons) >= {"inference.unmerged", "inference.merged"}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(gpu_name() is None, reason="there is no CUDA device, or torch is a CPU build")
+def test_a_gpu_counts_the_allocators_memory(run_point: Callable[..., Record]) -> None:
+    record = run_point("device=cuda", "method=lora", *QUICK)
+    assert record.inference is not None, record.null_reasons
+    assert list(record.inference) == ["base", "unmerged", "merged"]
+    for (row,) in record.inference.values():
+        assert row.cuda_allocated
+        assert row.rss_above_base is None
 
 
 def recorded(results: Path, name: str, seed: int | None, found: Any, **reasons: str) -> dict[str, str]:
