@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import forgetting
+from harness import forgetting, inference
 from harness.cache import build_once, cache_folder
 from harness.data.baselines import trivial
+from harness.environment import resolve_device
 from harness.evaluate import read_lines, write_lines
 from harness.forward import LabelForward
 from harness.lm_eval_tasks import compare, score_tasks
+from harness.measure.memory import Meter
 from harness.methods import answer
 from harness.results import hash_of
 from harness.robustness import readings, reread
@@ -34,6 +36,8 @@ class BaseFolders:
     """text.json, panel.jsonl, and the logits on general text."""
     lm_eval: Path | None
     """results.json and samples.jsonl of lm-evaluation-harness; None where no task of it is named."""
+    inference: Path | None
+    """inference.json; None where no batch size is named."""
 
     @staticmethod
     def of(settings: RunSettings) -> BaseFolders:
@@ -47,12 +51,15 @@ class BaseFolders:
         quality = base | {"data": key["data"], "eval": scored, "validation": validated}
         forgotten = base | {"forgetting": outcome["forgetting"], "batch": settings.eval.batch_size}
         tasks = base | {"lm_eval": outcome.get("lm_eval")}
-        if settings.data.head_classes is not None:
+        speed, head = settings.inference, settings.data.head_classes
+        timed = base | {"inference": speed and speed.model_dump(), "head": head and len(head)}
+        if head is not None:
             forgotten["head"] = True  # of which nothing is measured: not what a run without a head looks for
         return BaseFolders(
             cache_folder() / "base" / f"quality-{hash_of(quality)[:16]}",
             cache_folder() / "base" / f"forgetting-{hash_of(forgotten)[:16]}",
             cache_folder() / "base" / f"lm-eval-{hash_of(tasks)[:16]}" if settings.lm_eval.tasks else None,
+            cache_folder() / "base" / f"inference-{hash_of(timed)[:16]}" if speed and speed.batch_sizes else None,
         )
 
 
@@ -60,6 +67,7 @@ def measure_base(settings: RunSettings, base: Base, watch: Watch) -> None:
     """Measure the untouched base where that has not been done."""
     folders = BaseFolders.of(settings)
     model, tokenizer = base
+    meter = Meter(resolve_device(settings.device))
     model.requires_grad_(False)
     forward = LabelForward(model, DTYPES[settings.precision])
 
@@ -103,6 +111,9 @@ def measure_base(settings: RunSettings, base: Base, watch: Watch) -> None:
     if folders.lm_eval and kind_of(settings, model) == "causal":
         with watch.phase("base lm-eval"):
             build_once(folders.lm_eval, lm_eval)
+    if folders.inference:
+        with watch.phase("base inference"):
+            inference.measure_base(settings, model, tokenizer, meter, watch.ended, folders.inference)
 
 
 def measure_forgetting(

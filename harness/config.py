@@ -20,6 +20,7 @@ from harness.contradictions import contradictions
 from harness.data import Source
 from harness.environment import fingerprint, resolve_dtype
 from harness.errors import UserError, first_line, nearest, nearest_key
+from harness.inference import InferenceSettings
 from harness.lm_eval_tasks import LmEvalSettings, key_of
 from harness.methods import Method
 from harness.models import BaseModelSource
@@ -107,6 +108,7 @@ class RunSettings(Settings):
     eval: Eval
     forgetting: ForgettingSettings
     lm_eval: LmEvalSettings
+    inference: InferenceSettings | None = None  # configurations that earlier runs have kept do without
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     repeat: Annotated[int, Field(ge=0)]
     force: bool

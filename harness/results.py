@@ -35,6 +35,7 @@ from harness.sections import (
     EVALUATION,
     TRAINING,
     Forgetting,
+    Inference,
     LmEvalTask,
     Memory,
     Parameters,
@@ -93,6 +94,8 @@ class Record(BaseModel):
     ledger: Phases | None = None
     """Memory by phase as tensors held it in a short pass after training; the largest tensors are in ledger.json."""
     throughput: Throughput | None = None
+    inference: dict[str, list[Inference]] | None = None
+    """By model that answers (`base`, `unmerged`, `merged`), an entry for each batch size."""
     quality: dict[str, float | None] = {}
     """val_loss (nats a token) and scores on the test examples, in each metric's usual unit."""
     base_quality: dict[str, float | None] = {}

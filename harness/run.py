@@ -21,12 +21,13 @@ from harness.errors import UserError
 from harness.evaluate import Scores, read_lines, write_lines
 from harness.fit import Prediction
 from harness.forward import LabelForward
+from harness.inference import Latency
 from harness.measure import parameters
 from harness.measure.memory import Meter, Peak
 from harness.measure.throughput import throughput
 from harness.memory_pass import base_tensors
 from harness.memory_record import counted, memory
-from harness.methods import Kind, Method
+from harness.methods import Kind, Method, answer
 from harness.models import save_pretrained
 from harness.results import MODEL, Record, run_folder
 from harness.robustness import readings, reread, sections
@@ -125,6 +126,8 @@ def _measured(
     with watch.phase("prepare"):
         folders = BaseFolders.of(settings)
         before = json.loads((folders.quality / "scores.json").read_text())
+        latency = Latency(settings, tokenizer, meter, watch.ended)
+        latency.take_base(folders.inference)
         task, others = Task(settings, base), readings(settings, base)
         base_parameters = parameters.total(model)
         site = task.site()
@@ -207,14 +210,23 @@ def _measured(
     if folders.lm_eval and task.kind == "causal":
         with watch.phase("lm-eval"):
             tasks = measure_lm_eval(settings, folders.lm_eval, folder, model, tokenizer)
+    with watch.phase("inference"):
+        latency.measure("unmerged", method.generate, lambda: model)
+    merges = method.facts.merges
     if settings.keep_model:
         with watch.phase("save"):
-            save_pretrained(method.merge(model) if method.facts.merges else model, tokenizer, folder / MODEL)
+            model, merges = method.merge(model) if merges else model, False
+            save_pretrained(model, tokenizer, folder / MODEL)
+    # On a CPU this process shares the base's weights with the worker until merging writes into them.
+    copies = sum(p.nbytes for p in model.parameters()) if merges and device == "cpu" else 0
+    with watch.phase("inference"):
+        latency.measure("merged", answer, lambda: method.merge(model) if merges else model, copies)
 
     speed = throughput(state.curve, WARM_UP) if state else None
     prediction = Prediction.read(folder)
     reasons = null_reasons(device, method, train_peak, speed is not None)
     reasons |= {n: why for n, why in (("planned", prediction.reason), ("ledger", uncounted)) if why is not None}
+    reasons |= latency.reasons
     reasons |= {f"quality.{name}": reason for name, reason in scores.reasons.items()}
     if task.kind != "causal":
         reasons["forgetting"] = "general text and the panel need a causal model"
@@ -246,6 +258,7 @@ def _measured(
         planned=prediction.planned,
         ledger=ledger,
         throughput=speed,
+        inference=dict(latency.found) or None,
         quality=quality,
         base_quality=before["quality"],
         signatures=scores.signatures | {"val_loss": VAL_LOSS[task.kind]},

@@ -180,3 +180,28 @@ class LmEvalTask(Section):
     """Examples that were right before and wrong after."""
     gained: int | None
     """Examples that were wrong before and right after."""
+
+
+class Inference(Section):
+    """How fast a model answers a batch of prompts, greedily, without ending early: medians over repetitions."""
+
+    batch_size: int
+    prompt_tokens: int
+    """Of each prompt; what a method puts before it comes on top."""
+    new_tokens: int
+    """Written for each prompt; 0 for a classifier, which reads alone."""
+    repeats: int
+    """Answers that were timed."""
+    prefill_seconds: float
+    """From the call until the first new token's scores are there."""
+    prefill_iqr: float | None = None
+    """Distance between the quartiles of it; this and the other one are null of fewer than three values."""
+    decode_seconds_per_token: float | None = None
+    """Of each further step, which writes one token for each prompt; over all steps of all repetitions."""
+    decode_iqr: float | None = None
+    tokens_per_second: float | None = None
+    """New tokens of the whole batch a second, prefill included."""
+    rss_above_base: int | None = None
+    """Peak resident set in bytes, above that of the process with the base loaded (CPU runs)."""
+    cuda_allocated: int | None = None
+    """Peak of CUDA memory held by tensors in bytes, the model included."""

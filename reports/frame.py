@@ -84,6 +84,8 @@ DERIVED = (
         "paraphrases_mean_score": "paraphrases",
         "paraphrases_lowest_score": "paraphrases",
         "paraphrases_agreement": "paraphrases",
+        "prefill_ms": "inference",
+        "decode_ms_per_token": "inference",
     }
 )
 """Column -> a field of the record whose absence explains that of the column."""

@@ -17,7 +17,7 @@ from sacrebleu.metrics.bleu import BLEU
 from harness.data.cuisine import Cuisine
 from harness.data.embedded import Restaurants
 from harness.results import Record, read_record, run_folder, run_id, write_record, write_sweep
-from harness.sections import Memory, Parameters, Throughput
+from harness.sections import Inference, Memory, Parameters, Throughput
 from reports.__main__ import main
 from reports.columns import MINUS, written
 from reports.page.collect import collect
@@ -87,6 +87,18 @@ def make(results: Path, name: str, label: str, bleu_of: float | None = None, **c
     return record
 
 
+def answering(**seconds: float) -> dict[str, list[Inference]]:
+    """By model, the time of a token; four requests at once take twice as long."""
+    lengths = {"prompt_tokens": 32, "new_tokens": 5, "repeats": 5}
+    return {
+        model: [
+            Inference(batch_size=n, prefill_seconds=3 * each * n, decode_seconds_per_token=each * n, **lengths)
+            for n in (2, 1)
+        ]
+        for model, each in seconds.items()
+    }
+
+
 FAILED: dict[str, Any] = {"parameters": None, "memory": None, "throughput": None, "quality": {}, "test_examples": None}
 
 
@@ -95,7 +107,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Thirty comparable runs, three of one row's seeds, two of another budget, and everything that goes wrong."""
     folder = tmp_path_factory.mktemp("made") / "results"
     for i in range(27):
-        make(folder, f"{['lora', 'ia3', 'vera'][i % 3]}-{i:012d}", f"row {i}", bleu_of=i / 40, rank=i + 1)
+        times: dict[str, Any] = {"null_reasons": {"inference": "off for this row"}}
+        if i % 3 == 0:  # merged, as one would serve it
+            times = {"inference": answering(base=0.5, unmerged=0.4, merged=i / 1000)}
+        elif i % 3 == 1:
+            times = {"inference": answering(base=0.5, unmerged=i / 1000)}
+        make(folder, f"{['lora', 'ia3', 'vera'][i % 3]}-{i:012d}", f"row {i}", bleu_of=i / 40, rank=i + 1, **times)
     for seed in range(3):
         make(folder, f"lora-seed{seed}", "seeded", bleu_of=0.1 + seed / 100, seed=seed, rank=99)
     for i in range(2):
@@ -392,6 +409,19 @@ def test_the_chooser(opened: Open, results: Path) -> None:
         assert row.get_attribute("data-verdict") == word
     page.fill("input[name=cml]", "0.01")
     assert page.inner_text("[role=status]").startswith("0 rows fit")
+
+
+def test_latency_is_a_limit_of_the_chooser(opened: Open, results: Path) -> None:
+    page = opened("view=choose&q=row&cq=bleu")
+    assert page.input_value("select[name=cs]") == "decode_ms_per_token"
+    page.fill("input[name=csl]", "10")
+    assert set(cells(page, "table.fits tbody .link")) == {f"row {i}" for i in range(11) if i % 3 < 2}
+    assert "9 rows: latency, batch 1: each token not measured" in page.inner_text("#chosen")
+    page.locator("table.fits tbody .link").first.click()
+    assert "latency, batch 1: first token" in page.inner_text("dialog")
+    missing = opened(f"run={IDS['vera-000000000002']}")
+    said = missing.locator("dialog p", has_text="off for this row").inner_text()
+    assert all(f"latency, batch 1: {which} token" in said for which in ("each", "first"))
 
 
 def test_seeds_are_one_row_of_the_chooser_and_sets_stay_apart(opened: Open, results: Path) -> None:

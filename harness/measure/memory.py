@@ -21,6 +21,16 @@ def resident(field: str) -> int:
     raise OSError(f"/proc/self/status has no {field}")
 
 
+def available() -> int | None:
+    """Bytes that the system says processes may still take; None where it does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    found = (1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    return next(found, None)
+
+
 def give_back() -> None:
     """Return freed memory to the system, or it would count as in use: above all what converting a model left behind."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None

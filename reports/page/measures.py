@@ -63,6 +63,8 @@ SPEED = _group(
     "speed",
     (c.SPEED[0], "higher"),
     (c.Column("train_samples_per_second", "training", "speed", "examples/s"), "higher"),
+    (c.Column("decode_ms_per_token", "latency, batch 1: each token", "speed", "ms/token"), "lower"),
+    (c.Column("prefill_ms", "latency, batch 1: first token", "speed", "ms"), "lower"),
     (c.Column("evaluate_seconds_per_example", "evaluation time", "loss", "s/example"), "lower"),
     (c.Column("train_seconds", "training time", "seconds", "s"), "lower"),
     (c.SECONDS[0], "lower"),

@@ -10,6 +10,7 @@ from typing import Any
 from harness.results import Record
 from reports.compare import Comparison, show
 from reports.frame import quality_columns, tidy, why_missing
+from reports.latency import single
 from reports.page.collect import FEW_POINTS, MANY, POINTS, Shown, curve, predictions
 from reports.page.comparable import comparable
 from reports.page.measures import Measure, measures, shape
@@ -58,6 +59,9 @@ def payload(
     frame = tidy(sweep, Comparison(score=main_score(sweep.recorded)))
     records = [row.run.record for row in rows]
     frame["train_seconds"] = [finite(record.seconds.get("train")) if record else None for record in records]
+    answers = [single(record) if record else None for record in records]
+    frame["prefill_ms"] = [_ms(each.prefill_seconds) if each else None for each in answers]
+    frame["decode_ms_per_token"] = [_ms(each.decode_seconds_per_token) if each else None for each in answers]
     frame["evaluate_seconds_per_example"] = [_each(record) if record else None for record in records]
     fields = quality_columns(sweep)
     known = [m for m in measures(fields) if m.column.key in frame and frame[m.column.key].notna().any()]
@@ -205,6 +209,11 @@ def _each(record: Record) -> float | None:
     """Seconds that generation and scoring took for each test example."""
     seconds = finite(record.seconds.get("evaluate"))
     return seconds / record.test_examples if seconds is not None and record.test_examples else None
+
+
+def _ms(seconds: float | None) -> float | None:
+    """In milliseconds."""
+    return None if seconds is None else 1000 * seconds
 
 
 def _short(value: Any) -> float | int | None:
