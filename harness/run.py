@@ -21,8 +21,9 @@ from harness.errors import UserError
 from harness.evaluate import Scores, read_lines, write_lines
 from harness.forward import LabelForward
 from harness.measure import parameters
+from harness.measure.machine import MachineWatch
 from harness.measure.memory import Meter, Peak
-from harness.measure.throughput import throughput
+from harness.measure.throughput import throughput, timing_reasons
 from harness.methods import Kind, Method
 from harness.models import save_pretrained
 from harness.results import MODEL, Record, run_folder
@@ -136,11 +137,12 @@ def _measured(
         added = parameters.total(model) - base_parameters
         forward = LabelForward(model, DTYPES[settings.precision])
 
-    train_peak, state, forgotten = None, None, None
+    train_peak, state, forgotten, machine, speed = None, None, None, None, None
     otherwise: dict[str, dict[str, Any]] = {}
     quality: dict[str, float | None] = {}
     if method.trains:
         assert method.lr is not None
+        surroundings = MachineWatch(device, DTYPES[settings.precision])
         meter.start()
         with watch.phase("train"):
             trainer = Trainer(
@@ -162,6 +164,8 @@ def _measured(
 
             state = trainer.run(watch.ended, report)
         train_peak = meter.peak()
+        machine = surroundings.ended()
+        speed = throughput(state.curve, WARM_UP, max(machine.gemm_flops_before, machine.gemm_flops_after))
         write_lines(folder / "curve.jsonl", state.curve)
         best = settings.eval.score == "best"
         quality["val_loss"] = state.best_loss if best else state.curve[-1]["val_loss"]
@@ -204,8 +208,7 @@ def _measured(
         with watch.phase("save"):
             save_pretrained(method.merge(model) if method.facts.merges else model, tokenizer, folder / MODEL)
 
-    speed = throughput(state.curve, WARM_UP) if state else None
-    reasons = null_reasons(device, method, train_peak, speed is not None)
+    reasons = null_reasons(device, method, train_peak) | timing_reasons(speed, machine, WARM_UP)
     reasons |= {f"quality.{name}": reason for name, reason in scores.reasons.items()}
     if task.kind != "causal":
         reasons["forgetting"] = "general text and the panel need a causal model"
@@ -233,6 +236,7 @@ def _measured(
         ),
         memory=memory(train_peak, evaluate_peak, meter),
         throughput=speed,
+        machine=machine,
         quality=quality,
         base_quality=before["quality"],
         signatures=scores.signatures | {"val_loss": VAL_LOSS[task.kind]},
@@ -265,11 +269,11 @@ def memory(train: Peak | None, evaluate: Peak | None, meter: Meter) -> Memory:
     )
 
 
-def null_reasons(device: str, method: Method, train: Peak | None, timed: bool) -> dict[str, str]:
+def null_reasons(device: str, method: Method, train: Peak | None) -> dict[str, str]:
     """Why fields are null."""
     reasons: dict[str, str] = {}
     if not method.trains:
-        reasons |= dict.fromkeys(["throughput", "learning_rate"], "nothing is trained")
+        reasons["learning_rate"] = "nothing is trained"
     if method.untouched:
         reasons |= {"forgetting": "the base model is not trained"}
         return reasons | {"memory": "its scores are made once and shared by all rows"}
@@ -283,6 +287,4 @@ def null_reasons(device: str, method: Method, train: Peak | None, timed: bool) -
         )
     if device == "cpu" and train and train.rss_above_base is None:
         reasons["memory.train_rss_above_base"] = "this system does not let the peak be reset between phases"
-    if method.trains and not timed:
-        reasons["throughput"] = f"fewer than 3 steps after {WARM_UP} of warm-up"
     return reasons
