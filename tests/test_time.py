@@ -19,6 +19,7 @@ from tiny import Adapted, adapted
 from torch.utils import benchmark
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.overhead import overhead
 from harness.data.batching import Batch, collate
 from harness.measure.flops import FlopCounter, gemm_peak
 from harness.measure.machine import Clocks, MachineWatch, clocks, machine
@@ -216,6 +217,15 @@ def test_a_record_says_where_the_time_went(run_point: Callable[..., Record]) -> 
     assert speed.flops_per_token > 4 * (record.parameters.total - record.parameters.added) / 2
     for name in ("steal", "others", "load"):
         assert (getattr(found, name) is None) == (f"machine.{name}" in record.null_reasons)
+
+
+def test_overhead_is_what_is_added_to_the_bare_time() -> None:
+    """The one that goes second takes a tenth longer, which cancels."""
+    bare = np.random.default_rng(0).uniform(1, 2, 20).repeat(2)
+    second = np.tile([1.0, 1.1], 20)
+    found = overhead(1.02 * bare * second, bare * second[::-1])
+    for kind in ("median", "total"):
+        assert [found[kind], *found[f"{kind}_interval"]] == pytest.approx([0.02] * 3)
 
 
 # A noisy machine
