@@ -20,7 +20,9 @@ from torch.utils import benchmark
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.overhead import overhead
+from harness.config import ROOT
 from harness.data.batching import Batch, collate
+from harness.environment import gpu_name
 from harness.measure.flops import FlopCounter, gemm_peak
 from harness.measure.machine import Clocks, MachineWatch, clocks, machine
 from harness.measure.stopwatch import Stopwatch
@@ -142,6 +144,34 @@ def test_a_part_is_what_passed_since_the_one_before() -> None:
     found = watch.seconds()
     assert found["a_seconds"] >= 0.05
     assert 0 < found["a_seconds"] + found["b_seconds"] <= found["seconds"]
+
+
+ON_A_GPU = """
+import torch
+from harness.measure.flops import gemm_peak
+from harness.measure.stopwatch import Stopwatch
+
+a = torch.ones(4096, 4096, device="cuda")
+a @ a
+watch = Stopwatch(a.device)
+for _ in range(20):
+    a @ a
+watch.lap("products")
+a + a
+watch.lap("sum")
+found = watch.seconds()
+assert found["sum_seconds"] < found["products_seconds"]
+assert found["products_seconds"] + found["sum_seconds"] <= found["seconds"]
+assert 1 / 5 < gemm_peak("cuda", torch.float32) / (20 * 2 * 4096**3 / found["products_seconds"]) < 5
+"""
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(gpu_name() is None, reason="there is no CUDA device, or torch is a CPU build")
+def test_parts_on_a_gpu_are_those_of_the_device() -> None:
+    """Products are queued in no time, and take their time on the device. In a process of its own, since that of other
+    tests must not touch the device."""
+    subprocess.run([sys.executable, "-c", ON_A_GPU], cwd=ROOT, check=True)
 
 
 def test_training_is_the_same_whether_operations_are_counted_or_not(

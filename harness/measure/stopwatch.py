@@ -18,8 +18,9 @@ class Stopwatch:
         self._events: list[tuple[str, torch.cuda.Event]] = []
         if self._cuda:
             torch.cuda.synchronize()
-            self._record("")
         self._started = self._last = time.perf_counter()
+        if self._cuda:
+            self._record("")
 
     def lap(self, part: str) -> None:
         """The time since the last call was spent on `part`."""
