@@ -84,7 +84,8 @@ class Tracking:
         import wandb
 
         summary = record.model_dump(
-            mode="json", include={"parameters", "memory", "throughput", "quality", "forgetting", "typos", "paraphrases"}
+            mode="json",
+            include={"parameters", "memory", "throughput", "machine", "quality", "forgetting", "typos", "paraphrases"},
         )
         self.run.summary.update(summary | {"status": record.status})
         rows: list[Iterable[Any]] = [[line["index"], line["prediction"]] for line in lines]
