@@ -37,6 +37,7 @@ from harness.sections import (
     Forgetting,
     Inference,
     LmEvalTask,
+    Machine,
     Memory,
     Parameters,
     Paraphrase,
@@ -94,6 +95,7 @@ class Record(BaseModel):
     ledger: Phases | None = None
     """Memory by phase as tensors held it in a short pass after training; the largest tensors are in ledger.json."""
     throughput: Throughput | None = None
+    machine: Machine | None = None
     inference: dict[str, list[Inference]] | None = None
     """By model that answers (`base`, `unmerged`, `merged`), an entry for each batch size."""
     quality: dict[str, float | None] = {}

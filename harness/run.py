@@ -23,8 +23,9 @@ from harness.fit import Prediction
 from harness.forward import LabelForward
 from harness.inference import Latency
 from harness.measure import parameters
+from harness.measure.machine import MachineWatch
 from harness.measure.memory import Meter, Peak
-from harness.measure.throughput import throughput
+from harness.measure.throughput import throughput, timing_reasons
 from harness.memory_pass import base_tensors
 from harness.memory_record import counted, memory
 from harness.methods import Kind, Method, answer
@@ -143,11 +144,12 @@ def _measured(
         added = parameters.total(model) - base_parameters
         forward = LabelForward(model, DTYPES[settings.precision])
 
-    train_peak, state, forgotten = None, None, None
+    train_peak, state, forgotten, machine, speed = None, None, None, None, None
     otherwise: dict[str, dict[str, Any]] = {}
     quality: dict[str, float | None] = {}
     if method.trains:
         assert method.lr is not None
+        surroundings = MachineWatch(device, DTYPES[settings.precision])
         meter.start()
         with watch.phase("train"):
             trainer = Trainer(
@@ -169,6 +171,8 @@ def _measured(
 
             state = trainer.run(watch.ended, report)
         train_peak = meter.peak()
+        machine = surroundings.ended()
+        speed = throughput(state.curve, WARM_UP, max(machine.gemm_flops_before, machine.gemm_flops_after))
         write_lines(folder / "curve.jsonl", state.curve)
         best = settings.eval.score == "best"
         quality["val_loss"] = state.best_loss if best else state.curve[-1]["val_loss"]
@@ -222,9 +226,8 @@ def _measured(
     with watch.phase("inference"):
         latency.measure("merged", answer, lambda: method.merge(model) if merges else model, copies)
 
-    speed = throughput(state.curve, WARM_UP) if state else None
     prediction = Prediction.read(folder)
-    reasons = null_reasons(device, method, train_peak, speed is not None)
+    reasons = null_reasons(device, method, train_peak) | timing_reasons(speed, machine, WARM_UP)
     reasons |= {n: why for n, why in (("planned", prediction.reason), ("ledger", uncounted)) if why is not None}
     reasons |= latency.reasons
     reasons |= {f"quality.{name}": reason for name, reason in scores.reasons.items()}
@@ -258,6 +261,7 @@ def _measured(
         planned=prediction.planned,
         ledger=ledger,
         throughput=speed,
+        machine=machine,
         inference=dict(latency.found) or None,
         quality=quality,
         base_quality=before["quality"],
@@ -278,11 +282,11 @@ def _measured(
     return record.model_copy(update={"warnings": cautions + warnings})
 
 
-def null_reasons(device: str, method: Method, train: Peak | None, timed: bool) -> dict[str, str]:
+def null_reasons(device: str, method: Method, train: Peak | None) -> dict[str, str]:
     """Why fields are null."""
     reasons: dict[str, str] = {}
     if not method.trains:
-        reasons |= dict.fromkeys(["throughput", "learning_rate", "train_peak"], "nothing is trained")
+        reasons |= dict.fromkeys(["learning_rate", "train_peak"], "nothing is trained")
     if method.untouched:
         reasons |= {"forgetting": "the base model is not trained"}
         return reasons | {"memory": "its scores are made once and shared by all rows"}
@@ -296,6 +300,4 @@ def null_reasons(device: str, method: Method, train: Peak | None, timed: bool) -
         )
     if device == "cpu" and train and train.rss_above_base is None:
         reasons["memory.train_rss_above_base"] = "this system does not let the peak be reset between phases"
-    if method.trains and not timed:
-        reasons["throughput"] = f"fewer than 3 steps after {WARM_UP} of warm-up"
     return reasons

@@ -83,6 +83,21 @@ class Throughput(Section):
     tokens_per_second_iqr: float
     """Distance between the quartiles of tokens per second over the timed steps."""
     timed_steps: int
+    step_seconds_p50: float | None = None
+    """Median time of a timed step, its batches being there; this and what follows is null in earlier versions."""
+    step_seconds_p95: float | None = None
+    """95th percentile of the same."""
+    shares: dict[str, float] | None = None
+    """Of the time of timed steps, by part: `data` (encoding, padding, moving to the device), `forward`, `backward`,
+    `step` (clipping, optimizer, schedule), `logging`. They sum to 1; validation and checkpoints are in none."""
+    flops_per_token: float | None = None
+    """Floating-point operations of forward and backward passes, padding's too, per token of text, of the warm-up."""
+    flops_per_second: float | None = None
+    """`flops_per_token` at `tokens_per_second`."""
+    gemm_flops_per_second: float | None = None
+    """The most that square products in the run's dtype reached, before or after training."""
+    utilization: float | None = None
+    """`flops_per_second` as a share of `gemm_flops_per_second`."""
 
 
 class Forgetting(Section):
@@ -205,3 +220,26 @@ class Inference(Section):
     """Peak resident set in bytes, above that of the process with the base loaded (CPU runs)."""
     cuda_allocated: int | None = None
     """Peak of CUDA memory held by tensors in bytes, the model included."""
+
+
+class Machine(Section):
+    """What else went on on the machine while a run trained, and whether it was as fast afterwards as before."""
+
+    cores: int
+    """Cores that the run may use; `steal` and `others` are shares of their time, 0 to 1."""
+    seconds: float
+    """How long training was watched; of a continued run, the last stretch."""
+    steal: float | None = None
+    """Taken by other guests of the same host."""
+    others: float | None = None
+    """Spent on other processes, the system's own work included."""
+    load: float | None = None
+    """Tasks that ran or waited to, an average over the last minute of training, by any process on any core."""
+    gemm_flops_before: float
+    """Most floating-point operations per second of square products in the run's dtype, just before training."""
+    gemm_flops_after: float
+    """The same just after."""
+    drift: float
+    """`gemm_flops_after` by `gemm_flops_before`, less 1: clocks that fell, or company that came."""
+    noisy: list[str]
+    """Why times of this run are not to be trusted, a line each; empty for a quiet machine."""

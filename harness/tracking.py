@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 SECONDS_TO_CONNECT = 30
 SECONDS_FOR_A_SWEEP = 600
 SUMMARY = {
-    *("parameters", "memory", "planned", "ledger", "throughput", "quality", "forgetting", "typos", "paraphrases"),
+    *("parameters", "memory", "planned", "ledger", "throughput", "machine", "inference"),
+    *("quality", "forgetting", "typos", "paraphrases"),
 }
 """Sections of a record that W&B's summary has."""
 

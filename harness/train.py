@@ -6,6 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -16,13 +17,15 @@ import torch
 from harness.data.batching import PASS_COST, Batch, Encoded, by_length, collate
 from harness.errors import UserError
 from harness.forward import LabelForward
+from harness.measure.flops import FlopCounter
+from harness.measure.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from harness.config import Train
     from harness.methods import Method
 
 WARM_UP = 3
-"""First steps whose time is not counted."""
+"""First steps, whose time is not counted but whose floating-point operations are."""
 
 
 class RunEnded(Exception):
@@ -41,7 +44,9 @@ class State:
     tokens: int = 0
     """Tokens of text trained on."""
     curve: list[dict[str, float]] = field(default_factory=list)
-    """A line a step: loss, lr, grad_norm, tokens, seconds; val_loss where it was measured."""
+    """A line a step: loss, lr, grad_norm, tokens, samples; `seconds` of the step with its batches there, of which
+    `forward_seconds`, `backward_seconds` and `step_seconds` (clipping, optimizer, schedule); `data_seconds` and
+    `logging_seconds` besides; `flops` in the warm-up, val_loss where it was measured."""
     best_step: int = 0
     best_loss: float = math.inf
     best_weights: dict[str, torch.Tensor] | None = None
@@ -136,15 +141,20 @@ class Trainer:
                 self._save()
                 end.step = state.step
                 raise end
+            began = time.perf_counter()
             examples = [next(batches) for _ in range(settings.accumulation)]
             group = [collate(part, self.pad) for each in examples for part in by_length(each, self.pass_cost)]
-            line = self._step([batch.to(self.device) for batch in group])
+            group = [batch.to(self.device) for batch in group]
+            data = time.perf_counter() - began
+            line = self._step(group) | {"data_seconds": data}
             if settings.validate_every and state.step % settings.validate_every == 0 and state.step < settings.steps:
                 line["val_loss"] = self._validate()
             if state.step == settings.steps:
                 line["val_loss"] = self._validate()
             state.curve.append(line)
+            began = time.perf_counter()
             report(line)
+            line["logging_seconds"] = time.perf_counter() - began
             if state.step % settings.checkpoint_every == 0 and state.step < settings.steps:
                 self._save()
         if self.keep_best and state.best_weights is not None:
@@ -155,16 +165,20 @@ class Trainer:
     def _step(self, group: Sequence[Batch]) -> dict[str, float]:
         """One optimizer step over the group's batches, each label weighing the same."""
         state = self.state
-        started = self._now()
+        watch = Stopwatch(self.device)
         labels = sum(len(batch.targets) for batch in group)
         loss = 0.0
-        for batch in group:
-            part = self.forward.loss_sum(batch, self.settings.label_smoothing) / labels
-            self.scaler.scale(part).backward()  # type: ignore[no-untyped-call]
-            loss += part.item()
-        penalty = self.method.penalty(self.model)
-        if penalty is not None:
-            self.scaler.scale(penalty).backward()  # type: ignore[no-untyped-call]
+        with FlopCounter() if state.step < WARM_UP else nullcontext() as counter:
+            for batch in group:
+                part = self.forward.loss_sum(batch, self.settings.label_smoothing) / labels
+                watch.lap("forward")
+                self.scaler.scale(part).backward()  # type: ignore[no-untyped-call]
+                loss += part.item()
+                watch.lap("backward")
+            penalty = self.method.penalty(self.model)
+            if penalty is not None:
+                self.scaler.scale(penalty).backward()  # type: ignore[no-untyped-call]
+                watch.lap("backward")
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip_norm or math.inf).item()
         overflowed = self.scaler.is_enabled() and not math.isfinite(norm) and self.scaler.get_scale() >= 1
@@ -187,8 +201,11 @@ class Trainer:
             "grad_norm": 0.0 if overflowed else norm,
             "tokens": tokens,
             "samples": sum(len(batch.ids) for batch in group),
-            "seconds": self._now() - started,
         }
+        watch.lap("step")
+        line |= watch.seconds()
+        if counter is not None:
+            line["flops"] = counter.total
         return line if penalty is None else line | {"penalty": penalty.item()}
 
     def _validate(self) -> float:
@@ -197,11 +214,6 @@ class Trainer:
             self.state.best_step, self.state.best_loss = self.state.step, loss
             self.state.best_weights = {name: tensor.detach().clone() for name, tensor in self.kept.items()}
         return loss
-
-    def _now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter()
 
     def _save(self) -> None:
         """Write the checkpoint whole or not at all."""

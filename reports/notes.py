@@ -18,6 +18,7 @@ from reports.scores import lower_is_better, title_of
 DAGGER, DOUBLE_DAGGER = "\N{DAGGER}", "\N{DOUBLE DAGGER}"
 TIMINGS = ("train_tokens_per_second", "total_seconds")
 """Columns of which rows on different hardware say nothing to each other."""
+NOISY = "timed on a noisy machine; python -m reports speed says what disturbed it"
 LOW_RANK = "is above the smaller side of"
 """In a record's warning that a rank is no low one."""
 MOST = 8
@@ -38,6 +39,11 @@ class Notes:
     def marked(self) -> list[tuple[str, str]]:
         """(mark, text) in the order of the marks."""
         return [(mark, text) for text, mark in self._numbers.items()]
+
+
+def noisy(record: Record) -> bool:
+    """The record says that its times are not to be trusted."""
+    return record.machine is not None and bool(record.machine.noisy)
 
 
 def at_step(record: Record) -> str:

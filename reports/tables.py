@@ -12,7 +12,18 @@ from reports import columns as c
 from reports.compare import STILL, Comparison, Verdict
 from reports.frame import quality_columns, tidy, why_missing
 from reports.groups import Group, table_rows
-from reports.notes import DAGGER, DOUBLE_DAGGER, LOW_RANK, TIMINGS, Notes, absences, at_step, explanations
+from reports.notes import (
+    DAGGER,
+    DOUBLE_DAGGER,
+    LOW_RANK,
+    NOISY,
+    TIMINGS,
+    Notes,
+    absences,
+    at_step,
+    explanations,
+    noisy,
+)
 from reports.protocol import protocol, reference_lines
 from reports.read import Run, Sweep, finite
 from reports.scores import title_of
@@ -210,8 +221,9 @@ def _marks(row: Group, column: c.Column, verdict: Verdict, comparison: Compariso
     """What notes explain of a known value."""
     if column.key == comparison.score and verdict.word == STILL:
         return (DAGGER,)
-    if column.key in TIMINGS and comparison.hardware:
-        return (DOUBLE_DAGGER,)
+    if column.key in TIMINGS:
+        disturbed = column.key == "train_tokens_per_second" and any(noisy(record) for record in row.records)
+        return (*((DOUBLE_DAGGER,) if comparison.hardware else ()), *(footnotes.mark(NOISY) if disturbed else ()))
     if column.key in ("label", "rank") and row.runs[0].record:
         high = [warning for warning in row.runs[0].record.warnings if LOW_RANK in warning]
         return tuple(mark for warning in high for mark in footnotes.mark(f"not low-rank: {warning}"))

@@ -1,1 +1,1 @@
-"""What a run costs: parameters, memory, throughput."""
+"""What a run costs: parameters, memory, time, floating-point operations; and how quiet the machine was."""
