@@ -6,6 +6,7 @@ import argparse
 import ast
 import gc
 import importlib
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +14,12 @@ from pathlib import Path
 from harness.errors import UserError
 from reports.compare import compare
 from reports.export import FORMATS, exported
+from reports.latency_table import latency_table
 from reports.output import answered, deliver, write
 from reports.read import listed, load_all, sweep_names
 from reports.render import render
 from reports.seeds import seeds_table
+from reports.speed_table import speed_table
 from reports.storage import storage_table
 from reports.tables import Table, sweeps_table, tables_of
 
@@ -64,11 +67,11 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--table",
-        choices=("methods", "rank", "lr", "memory", "storage", "seeds", "auto"),
+        choices=("methods", "rank", "lr", "memory", "speed", "inference", "storage", "seeds", "auto"),
         default="auto",
         help="auto (default): methods, rank where three rows differ only in rank, lr where rows differ only in the "
-        "learning rate; memory: planned and counted, by owner; storage: bytes of many tasks; seeds: agreement of rows "
-        "that differ only in the seed",
+        "learning rate; memory: planned and counted, by owner; speed: steps, shares, FLOPs; inference: latency; storage: "
+        "bytes of many tasks; seeds: agreement of rows that differ only in the seed",
     )
     made.add_argument(
         "--score", metavar="NAME", help="what rows are compared by (default: accuracy, bleu or the first)"
@@ -79,6 +82,12 @@ def parser() -> argparse.ArgumentParser:
         type=lambda text: tuple(filter(None, text.split(","))),
         default=(),
         help="rank rows though they differ in these fields of their keys, such as settings.train.steps",
+    )
+    made.add_argument(
+        "--reach",
+        type=float,
+        metavar="LOSS",
+        help="with --table speed: seconds and tokens until the validation loss was at most this",
     )
     made.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
     return made
@@ -102,16 +111,26 @@ def report(
     which: str,
     score: str | None = None,
     allow: Sequence[str] = (),
+    reach: float | None = None,
 ) -> str:
     """The text of the report, in any format but Parquet. Raises UserError."""
-    tables = tables_for(results, names, which if form not in FORMATS or which != "auto" else "methods", score, allow)
+    tables = tables_for(
+        results, names, which if form not in FORMATS or which != "auto" else "methods", score, allow, reach
+    )
     return str(exported(tables, form)) if form in FORMATS else render(tables, form)
 
 
 def tables_for(
-    results: Path | Sequence[Path], names: Sequence[str], which: str, score: str | None, allow: Sequence[str]
+    results: Path | Sequence[Path],
+    names: Sequence[str],
+    which: str,
+    score: str | None,
+    allow: Sequence[str],
+    reach: float | None = None,
 ) -> list[Table]:
     """The tables of the report. Raises UserError."""
+    if reach is not None and (which != "speed" or not math.isfinite(reach)):
+        raise UserError(f"--reach {reach}: needs --table speed and a loss such as 1.7")
     if not names:
         return [sweeps_table(load_all(results, sweep_names(results)))]
     sweeps = load_all(results, names)
@@ -122,6 +141,10 @@ def tables_for(
         if not sweep.recorded
     ]:
         raise UserError(*empty)
+    if which == "speed":
+        return [speed_table(sweep, reach) for sweep in sweeps]
+    if which == "inference":
+        return [latency_table(sweep) for sweep in sweeps]
     if which == "storage":
         return [storage_table(sweep) for sweep in sweeps]
     if which == "seeds":
@@ -145,10 +168,13 @@ def _tables(options: argparse.Namespace) -> int:
     if form == "parquet":
         if options.output is None:
             raise UserError("--format parquet: is no text; name a file with --output")
-        tables = tables_for(results, options.sweeps, options.table, options.score, options.allow)
+        tables = tables_for(results, options.sweeps, options.table, options.score, options.allow, options.reach)
         write(options.output, exported(tables, form))
     else:
-        deliver(report(results, options.sweeps, form, options.table, options.score, options.allow), options.output)
+        deliver(
+            report(results, options.sweeps, form, options.table, options.score, options.allow, options.reach),
+            options.output,
+        )
     return 0
 
 

@@ -18,7 +18,7 @@ from reports.scores import lower_is_better, title_of
 DAGGER, DOUBLE_DAGGER = "\N{DAGGER}", "\N{DOUBLE DAGGER}"
 TIMINGS = ("train_tokens_per_second", "total_seconds")
 """Columns of which rows on different hardware say nothing to each other."""
-NOISY = "timed on a noisy machine; python -m reports speed says what disturbed it"
+NOISY = "timed on a noisy machine; --table speed says what disturbed it"
 LOW_RANK = "is above the smaller side of"
 """In a record's warning that a rank is no low one."""
 MOST = 8

@@ -25,7 +25,7 @@ from harness.methods import answer
 from harness.results import Record, read_record, write_record, write_sweep
 from harness.sections import Inference
 from reports.__main__ import main
-from reports.latency import single
+from reports.latency_table import single
 
 QUICK = ("inference.batch_sizes=[2]", "inference.new_tokens=4", "inference.repeats=3", "inference.seconds=60")
 NOTHING = Peak(None, None, None)
@@ -293,7 +293,7 @@ def test_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         recorded(tmp_path, "older", 0, None),
     ]
     write_sweep(tmp_path, "some", "?", runs)
-    assert main(["inference", "some", "--results", str(tmp_path)]) == 0
+    assert main(["some", "--table", "inference", "--results", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
     named = [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
@@ -307,22 +307,22 @@ def test_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert named[2]["peak above base [MiB]"] == "3.00"
     assert "- merged: never (prefix)." in text
     assert "- not recorded (older)." in text
-    assert main(["inference", "some", "--results", str(tmp_path), "--format", "json"]) == 0
+    assert main(["some", "--table", "inference", "--results", str(tmp_path), "--format", "json"]) == 0
     raw = json.loads(capsys.readouterr().out)
     assert len(raw) == 8
     assert raw[2]["tokens_per_second"] == 12.5
     assert (raw[2]["prefill_over_base"], raw[2]["decode_over_base"]) == (1.5, 1.5)
     for form in ("latex", "html", "csv"):
-        assert main(["inference", "some", "--results", str(tmp_path), "--format", form]) == 0
+        assert main(["some", "--table", "inference", "--results", str(tmp_path), "--format", form]) == 0
         assert "prefix" in capsys.readouterr().out
 
 
 def test_a_sweep_without_latency_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_sweep(tmp_path, "old", "?", [recorded(tmp_path, "older", 0, None)])
-    assert main(["inference", "old", "--results", str(tmp_path)]) == 2
+    assert main(["old", "--table", "inference", "--results", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("old: no run has measured how it answers (not recorded); run it with inference.batch_sizes")
-    assert main(["inference", "none", "--results", str(tmp_path)]) == 2
+    assert main(["none", "--table", "inference", "--results", str(tmp_path)]) == 2
     assert "there are: old" in capsys.readouterr().err
 
 

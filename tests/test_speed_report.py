@@ -83,7 +83,7 @@ def test_a_curve_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
 
 
 def test_the_table(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["speed", "s", "--results", str(results), "--reach", "1.7"]) == 0
+    assert main(["s", "--table", "speed", "--results", str(results), "--reach", "1.7"]) == 0
     out = capsys.readouterr().out
     print(out)
     rows = shown(capsys)
@@ -100,32 +100,35 @@ def test_the_table(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_formats(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for form, sign in (("latex", "\\begin{table}"), ("html", "<table>")):
-        assert main(["speed", "s", "--results", str(results), "--format", form]) == 0
+        assert main(["s", "--table", "speed", "--results", str(results), "--format", form]) == 0
         assert sign in capsys.readouterr().out
-    assert main(["speed", "s", "--results", str(results), "--reach", "1.7", "--format", "csv"]) == 0
+    assert main(["s", "--table", "speed", "--results", str(results), "--reach", "1.7", "--format", "csv"]) == 0
     quiet, noisy, older = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert (quiet["backward_share"], quiet["seconds_to_loss"], quiet["noisy"]) == ("0.5", "4.5", "")
     assert (noisy["seconds_to_loss"], noisy["noisy"]) == ("", "other processes took 20% of the cores")
     assert older["utilization"] == ""
-    assert main(["speed", "s", "--results", str(results), "--format", "json"]) == 0
+    assert main(["s", "--table", "speed", "--results", str(results), "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["flops_per_token"] == 530e6
     path = tmp_path / "speed.parquet"
-    assert main(["speed", "s", "--results", str(results), "--format", "parquet", "--output", str(path)]) == 0
+    assert main(["s", "--table", "speed", "--results", str(results), "--format", "parquet", "--output", str(path)]) == 0
     assert pd.read_parquet(path)["utilization"].dropna().tolist() == [0.25, 0.25]
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["s", "--reach", "nan"], "--reach nan: is no loss; give a number such as 1.7\n"),
+        (["s", "--reach", "nan"], "--reach nan: needs --table speed and a loss such as 1.7\n"),
         (["s", "--format", "parquet"], "--format parquet: is no text; name a file with --output\n"),
-        (["none"], "none: no trained run is done, so there is nothing to time; run the sweep first\n"),
+        (
+            ["none"],
+            "none: none of its 0 runs has a readable record in {results}; run it (python -m harness +sweep=none)\n",
+        ),
     ],
 )
 def test_bad_input(arguments: list[str], said: str, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (results / "sweeps/none.json").write_text(json.dumps({"question": "", "runs": []}))
-    assert main(["speed", *arguments, "--results", str(results)]) == 2
-    assert capsys.readouterr().err == said
+    assert main([*arguments, "--table", "speed", "--results", str(results)]) == 2
+    assert capsys.readouterr().err == said.format(results=results)
 
 
 def test_the_main_table_marks_a_noisy_machine(results: Path, capsys: pytest.CaptureFixture[str]) -> None:

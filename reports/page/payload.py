@@ -10,7 +10,7 @@ from typing import Any
 from harness.results import Record
 from reports.compare import Comparison, show
 from reports.frame import quality_columns, tidy, why_missing
-from reports.latency import single
+from reports.latency_table import single
 from reports.page.collect import FEW_POINTS, MANY, POINTS, Shown, curve, predictions
 from reports.page.comparable import comparable
 from reports.page.measures import Measure, measures, shape

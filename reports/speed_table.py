@@ -1,11 +1,8 @@
-"""speed of training: steps, where their time goes, FLOPs and utilization, time to a loss; noisy machines are marked"""
+"""Speed of training: steps, where their time goes, FLOPs and utilization, time to a loss; noisy machines are marked."""
 
 from __future__ import annotations
 
-import argparse
-import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,13 +11,10 @@ from harness.errors import UserError
 from harness.results import Record
 from reports.columns import written
 from reports.compare import is_trained
-from reports.export import FORMATS, exported
 from reports.frame import value_at, why_missing
 from reports.notes import Notes, noisy
-from reports.output import deliver, write
 from reports.reach import curve_lines, reach, why_not
-from reports.read import Run, Sweep, load_all
-from reports.render import render
+from reports.read import Run, Sweep
 from reports.tables import MISSING, Cell, Heading, Table
 
 ABOUT = (
@@ -46,43 +40,8 @@ COLUMNS: tuple[tuple[str, str, str, float], ...] = (
 TO_LOSS = (("seconds_to_loss", "to a loss of {} [s]"), ("tokens_to_loss", "to a loss of {} [tokens]"))
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    made = argparse.ArgumentParser(
-        prog="python -m reports speed",
-        description=f"{ABOUT} Rows timed on a noisy machine are marked.",
-        epilog="example: python -m reports speed quickstart --reach 1.7",
-    )
-    made.add_argument("sweeps", nargs="+", metavar="SWEEP", help="name of a sweep in the results folder")
-    made.add_argument(
-        "--reach", type=float, metavar="LOSS", help="also seconds and tokens until the validation loss was at most this"
-    )
-    made.add_argument("--results", type=Path, default=Path("results"), metavar="FOLDER", help="default: %(default)s")
-    made.add_argument(
-        "--format", choices=("markdown", "latex", "html", *FORMATS), default="markdown", help="default: %(default)s"
-    )
-    made.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
-    return made
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Print or write the tables. Raises UserError."""
-    options = parser().parse_args(arguments)
-    if options.reach is not None and not math.isfinite(options.reach):
-        raise UserError(f"--reach {options.reach}: is no loss; give a number such as 1.7")
-    if options.format == "parquet" and options.output is None:
-        raise UserError("--format parquet: is no text; name a file with --output")
-    tables = [speed_table(sweep, options.reach) for sweep in load_all(options.results, options.sweeps)]
-    if options.format == "parquet":
-        write(options.output, exported(tables, "parquet"))
-    else:
-        form = options.format
-        deliver(str(exported(tables, form)) if form in FORMATS else render(tables, form), options.output)
-    return 0
-
-
 def speed_table(sweep: Sweep, loss: float | None) -> Table:
-    """A row a trained run. Raises UserError where there is none."""
+    """A row a trained run; `loss`: also when its validation loss came down to that. Raises UserError where no run is."""
     trained = [(run, record) for run, record in sweep.done if is_trained(record)]
     if not trained:
         raise UserError(f"{sweep.name}: no trained run is done, so there is nothing to time; run the sweep first")
