@@ -57,6 +57,8 @@ class Watch:
     started: float = field(default_factory=time.perf_counter)
     seconds: dict[str, float] = field(default_factory=dict)
     step: int | None = None
+    warnings: list[str] = field(default_factory=list)
+    """What the record says of the run's surroundings."""
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -249,7 +251,7 @@ def _measured(
     with watch.phase("track"):
         warnings = tracking.finish(record, scores.lines)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
-    return record.model_copy(update={"warnings": cautions + warnings})
+    return record.model_copy(update={"warnings": watch.warnings + cautions + warnings})
 
 
 def memory(train: Peak | None, evaluate: Peak | None, meter: Meter) -> Memory:
