@@ -26,6 +26,7 @@ from harness.worker import SURROUNDINGS
 H100 = "NVIDIA H100 80GB HBM3"
 DEVICES = [f"GPU-{number}{'0' * 7}-aaaa-bbbb-cccc-dddddddddddd" for number in range(3)]
 EQUAL = [f"{device}, {H100}, 81559, 4, 81005" for device in DEVICES]
+BUSY = f"{DEVICES[2]}, {H100}, 81559, 40960, 40049"
 UNLIKE = [*EQUAL[:2], f"{DEVICES[2]}, NVIDIA A10, 23028, 1024, 21589"]
 
 Machine = Callable[[list[str]], None]
@@ -130,7 +131,7 @@ def test_a_device_has_one_run_at_a_time(machine: Machine, capsys: pytest.Capture
 
 
 def test_the_emptiest_device_comes_first_and_what_others_use_is_told(machine: Machine) -> None:
-    machine([f"{DEVICES[0]}, {H100}, 81559, 40960, 40049", EQUAL[1]])
+    machine([BUSY, EQUAL[1]])
     with gpus.taken(lambda: False) as first, gpus.taken(lambda: False) as second:
         assert first is not None
         assert second is not None
@@ -191,20 +192,20 @@ if "harness.worker" not in sys.orig_argv:
 
 @pytest.fixture
 def several(tmp_path: Path) -> dict[str, str]:
-    """The environment of a command on a machine with three GPUs."""
-    driver(tmp_path, EQUAL)
+    """The environment of a command on a machine with three GPUs, on the last of which others are at work."""
+    driver(tmp_path, [*EQUAL[:2], BUSY])
     (tmp_path / "sitecustomize.py").write_text(BELIEVES)
     return {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": f"{tmp_path}:{ROOT}"}
 
 
-def spans(results: Path) -> dict[str, list[tuple[float, float]]]:
-    """By device: when each run that had it began and was recorded, as the runs' own processes saw it."""
-    found: dict[str, list[tuple[float, float]]] = {}
+def spans(results: Path) -> dict[str, list[tuple[float, float, str]]]:
+    """By device: when each run that had it began and was recorded, as the runs' own processes saw it; and its id."""
+    found: dict[str, list[tuple[float, float, str]]] = {}
     for log in results.glob("runs/*/log.txt"):
         lines = re.findall(rf"^(\S+): (base|run) with {gpus.VISIBLE}=(\S+)$", log.read_text(), re.MULTILINE)
         (device,) = {device for _, _, device in lines}
         began = datetime.fromisoformat(lines[0][0]).timestamp()
-        found.setdefault(device, []).append((began, (log.parent / "record.json").stat().st_mtime))
+        found.setdefault(device, []).append((began, (log.parent / "record.json").stat().st_mtime, log.parent.name))
     return {device: sorted(runs) for device, runs in found.items()}
 
 
@@ -217,7 +218,9 @@ def test_a_sweep_has_a_run_on_each_gpu(harness: Harness, several: dict[str, str]
     assert sorted(found) == DEVICES
     assert sorted(map(len, found.values())) == [1, 1, 2]
     for runs in found.values():
-        assert all(ended <= began for (_, ended), (began, _) in itertools.pairwise(runs))
+        assert all(ended <= began for (_, ended, _), (began, _, _) in itertools.pairwise(runs))
+    disturbed = {name for name, record in harness.records().items() if record.warnings}
+    assert disturbed == {name for _, _, name in found[DEVICES[2]]}
 
 
 def test_ctrl_c_ends_the_runs_on_every_gpu(harness: Harness, several: dict[str, str]) -> None:
