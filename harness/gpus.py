@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -35,7 +34,7 @@ class Gpu:
     """One device. What the driver does not tell is None, as of the parts of a divided GPU (MIG)."""
 
     device: str
-    """How `CUDA_VISIBLE_DEVICES` names it."""
+    """Its UUID, by which `CUDA_VISIBLE_DEVICES` may name it: another one on any other machine."""
     name: str | None = None
     total: int | None = None
     """Bytes of memory."""
@@ -61,17 +60,15 @@ def gpus() -> tuple[Gpu, ...]:
 
 
 def _named(entry: str, there: tuple[Gpu, ...]) -> Gpu | None:
-    """The GPU that an entry of CUDA_VISIBLE_DEVICES means: a number, the beginning of a UUID, or a MIG device."""
+    """The GPU that an entry of CUDA_VISIBLE_DEVICES means: a number as the driver's tool counts, the beginning of a
+    UUID, or a MIG device."""
     if entry.startswith("MIG-"):
         return Gpu(entry)
     if entry.startswith("GPU-"):
         matching = [gpu for gpu in there if gpu.device.startswith(entry)]
         return matching[0] if len(matching) == 1 else None
-    if not re.fullmatch(r"\d+", entry) or int(entry) >= len(there):
-        return None
-    # CUDA counts the fastest first, the driver's tool by the bus, unless CUDA is told to count alike.
-    alike = len({gpu.name for gpu in there}) == 1 or os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
-    return there[int(entry)] if alike else Gpu(entry)
+    # CUDA itself counts unlike devices with the fastest first, unless CUDA_DEVICE_ORDER=PCI_BUS_ID.
+    return there[int(entry)] if re.fullmatch(r"\d+", entry) and int(entry) < len(there) else None
 
 
 def _there() -> tuple[Gpu, ...]:
@@ -95,7 +92,7 @@ def _bytes(mebibytes: str) -> int | None:
 
 
 def total_bytes(device: str | None = None) -> int | None:
-    """Memory of a GPU as CUDA_VISIBLE_DEVICES names it, None: the first one. None where nobody tells."""
+    """Memory of a GPU by its UUID, or of the first one. None where nobody tells."""
     return next((gpu.total for gpu in gpus() if device in (None, gpu.device)), None)
 
 
@@ -123,7 +120,7 @@ def taken(stopped: Callable[[], bool]) -> Iterator[Gpu | None]:
             return
         for gpu in sorted(there, key=lambda gpu: -(gpu.free or 0)):
             folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / _file_name(gpu))
+            lock = FileLock(folder / (re.sub(r"[^\w.-]", "_", gpu.device) + ".lock"))
             try:
                 lock.acquire(timeout=0)
             except Timeout:
@@ -139,12 +136,6 @@ def taken(stopped: Callable[[], bool]) -> Iterator[Gpu | None]:
         if stopped():
             raise KeyboardInterrupt
         time.sleep(INTERVAL)
-
-
-def _file_name(gpu: Gpu) -> str:
-    """A UUID means the same GPU on any machine that shares the cache folder; a number does not."""
-    place = "" if gpu.device.startswith(("GPU-", "MIG-")) else f"{platform.node()}-"
-    return re.sub(r"[^\w.-]", "_", f"{place}{gpu.device}") + ".lock"
 
 
 def others(gpu: Gpu) -> list[str]:

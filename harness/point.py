@@ -113,6 +113,7 @@ def _run(config: DictConfig, settings: RunSettings, run: str, folder: Path) -> R
         label=settings.label(),
         step=_step(folder),
         memory=None if ended.peak_rss is None else Memory(process_peak_rss=ended.peak_rss),
+        null_reasons={} if ended.peak_rss else {"memory": "the process that could have told of it has ended too"},
         warnings=job["warnings"],
     )
     write_record(Path(settings.results), record)

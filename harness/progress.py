@@ -119,7 +119,7 @@ class SweepView:
         if self._live:
             from rich.text import Text
 
-            self._live.update(Text(_now(self._summary(counts, finished_here), counts.running)))
+            self._live.update(Text(now(self._summary(counts, finished_here), counts.running)))
 
     def _status(self, point: Point, folder: Path) -> tuple[str | None, str | None, float]:
         """Status, cause and seconds of a point's record; None while it has none from this sweep."""
@@ -161,7 +161,7 @@ class SweepView:
             print(line, file=sys.stderr, flush=True)
 
 
-def _now(summary: str, running: Sequence[str]) -> str:
+def now(summary: str, running: Sequence[str]) -> str:
     """The live view: one line, or where several run at once, their number and a line each."""
     if len(running) < 2:
         return "  ".join([summary, *running])

@@ -21,6 +21,7 @@ from harness.errors import UserError
 from harness.evaluate import Scores, read_lines, write_lines
 from harness.forward import LabelForward
 from harness.measure import parameters
+from harness.measure.energy import EnergyMeter
 from harness.measure.memory import Meter, Peak
 from harness.measure.throughput import throughput
 from harness.methods import Kind, Method
@@ -139,11 +140,13 @@ def _measured(
         forward = LabelForward(model, DTYPES[settings.precision])
 
     train_peak, state, forgotten = None, None, None
+    energy, no_energy = None, "nothing is trained"
     otherwise: dict[str, dict[str, Any]] = {}
     quality: dict[str, float | None] = {}
     if method.trains:
         assert method.lr is not None
         meter.start()
+        energy_meter = EnergyMeter(device == "cuda")
         with watch.phase("train"):
             trainer = Trainer(
                 model,
@@ -161,8 +164,10 @@ def _measured(
                 watch.step = int(line["step"])
                 watch.report({"steps": settings.train.steps} | line)
                 tracking.log(line)
+                energy_meter.note()
 
             state = trainer.run(watch.ended, report)
+        energy, no_energy = energy_meter.used(), energy_meter.reason
         train_peak = meter.peak()
         write_lines(folder / "curve.jsonl", state.curve)
         best = settings.eval.score == "best"
@@ -208,6 +213,8 @@ def _measured(
 
     speed = throughput(state.curve, WARM_UP) if state else None
     reasons = null_reasons(device, method, train_peak, speed is not None)
+    if energy is None:
+        reasons["energy"] = no_energy
     reasons |= {f"quality.{name}": reason for name, reason in scores.reasons.items()}
     if task.kind != "causal":
         reasons["forgetting"] = "general text and the panel need a causal model"
@@ -235,6 +242,7 @@ def _measured(
         ),
         memory=memory(train_peak, evaluate_peak, meter),
         throughput=speed,
+        energy=energy,
         quality=quality,
         base_quality=before["quality"],
         signatures=scores.signatures | {"val_loss": VAL_LOSS[task.kind]},

@@ -156,3 +156,13 @@ class LmEvalTask(Section):
     """Examples that were right before and wrong after."""
     gained: int | None
     """Examples that were wrong before and right after."""
+
+
+class Energy(Section):
+    """Energy of the training phase, validation and checkpoints included, by the machine's own counters."""
+
+    joules: float
+    source: str
+    """`NVML` (the run's GPU), `RAPL` (all processors of the machine and their memory), or both, added."""
+    estimate: bool
+    """What other processes used is in it, as always with RAPL."""

@@ -21,6 +21,7 @@ from conftest import LIMIT, Harness, wait_for
 from harness import gpus
 from harness.config import ROOT
 from harness.gpus import Gpu
+from harness.progress import now
 from harness.worker import SURROUNDINGS
 
 H100 = "NVIDIA H100 80GB HBM3"
@@ -45,7 +46,6 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv(gpus.VISIBLE, raising=False)
-    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
     return lambda lines: driver(tmp_path, lines)
 
 
@@ -83,16 +83,6 @@ def test_the_users_choice_of_devices_holds(
     if visible is not None:
         monkeypatch.setenv(gpus.VISIBLE, visible)
     assert [gpu.device for gpu in gpus.gpus()] == expected
-
-
-def test_a_number_stays_a_number_where_cuda_may_count_otherwise(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    machine(UNLIKE)
-    monkeypatch.setenv(gpus.VISIBLE, "0,2")
-    assert gpus.gpus() == (Gpu("0"), Gpu("2"))
-    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-    assert [gpu.device for gpu in gpus.gpus()] == [DEVICES[0], DEVICES[2]]
 
 
 def test_runs_are_compared_on_equal_devices(machine: Machine) -> None:
@@ -139,7 +129,12 @@ def test_the_emptiest_device_comes_first_and_what_others_use_is_told(machine: Ma
         assert gpus.others(first) == []
         (warning,) = gpus.others(second)
     assert "40.0 of 79.6 GiB" in warning
-    assert gpus.others(Gpu("0")) == []
+    assert gpus.others(Gpu("MIG-0")) == []
+
+
+def test_the_live_view_says_how_many_run() -> None:
+    assert now("1 done, 0 failed, 2 left", ["lora r=8  train"]) == "1 done, 0 failed, 2 left  lora r=8  train"
+    assert now("3 left", ["ia3  load", "full  train"]) == "3 left; 2 run now\n  ia3  load\n  full  train"
 
 
 # A build of torch with CUDA and one device, as far as importing goes, which tells when CUDA is started.
