@@ -82,9 +82,10 @@ def _run(config: DictConfig, settings: RunSettings, run: str, folder: Path) -> R
     write_atomically(folder / "config.json", json.dumps(content, indent=1) + "\n")
     job: dict[str, Any] = {"config": content, "run": run, "folder": str(folder)}
     on_gpu = resolve_device(settings.device) == "cuda"
+    worker = _worker()  # it starts while a GPU is waited for
     with taken(_stopped.is_set) if on_gpu else contextlib.nullcontext() as gpu:
         job |= {"gpu": gpu and gpu.device, "warnings": others(gpu) if gpu else []}
-        ended = _ended(job, settings.train.time_limit)
+        ended = _ended(worker, job, settings.train.time_limit)
     if path.exists():
         record = read_record(path)
         if record.started >= began:
@@ -120,13 +121,18 @@ def _run(config: DictConfig, settings: RunSettings, run: str, folder: Path) -> R
     return record
 
 
-def _ended(job: dict[str, Any], time_limit: float | None) -> Ended:
-    """How this thread's worker has done a point: the base, where that has not been measured, and the run."""
+def _worker() -> Worker:
+    """This thread's worker. Raises KeyboardInterrupt where it is to do nothing more."""
     worker = _workers.get(threading.get_ident())
     if worker is None:
         worker = _workers[threading.get_ident()] = Worker()
     if _stopped.is_set():
         raise KeyboardInterrupt
+    return worker
+
+
+def _ended(worker: Worker, job: dict[str, Any], time_limit: float | None) -> Ended:
+    """How a point has ended: the base, where that has not been measured, and the run."""
     ended = Ended(0)
     try:
         for kind in ("base", "run"):

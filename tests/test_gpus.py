@@ -144,7 +144,7 @@ from pathlib import Path
 import torch._dynamo  # before it, since this build has not all that the other one's compiler needs
 started = []
 torch.cuda._is_compiled = lambda: True
-torch.cuda._device_count_nvml = lambda: 1
+torch.cuda._device_count_nvml = lambda: started.append("asked") or 1
 torch.cuda._lazy_init = lambda: started.append("init")
 torch._C._cuda_getDeviceCount = lambda: started.append("count") or 1
 import harness.environment
