@@ -46,6 +46,7 @@ class Point:
     overrides: str
     done: bool
     on_gpu: bool = False
+    """It runs on a GPU, and so beside points on other GPUs."""
 
 
 @dataclass
@@ -62,8 +63,8 @@ class Counts:
 class SweepView:
     """Shows done, failed and left, the time left, and phase and loss of what runs now, until the block ends.
 
-    On a terminal it is live, elsewhere a plain line for each run that ends. It reads files alone, so that it
-    is the same whichever launcher runs the points.
+    On a terminal it is live, elsewhere a plain line for each run that ends. It reads files alone, so that it is the
+    same whichever launcher runs the points.
     """
 
     def __init__(self, points: Sequence[Point], results: Path, tell: bool = True) -> None:
