@@ -54,8 +54,9 @@ type: $(READY) ## Check types.
 bench: $(READY) ## Compare speed with transformers.Trainer, side by side; run it alone.
 	$(RUN) -m benchmarks.against_trainer $(ARGS)
 
-gpu-check: $(READY) ## Run the tests that need a GPU; says so where there is none.
-	$(RUN) -m pytest -m gpu $(ARGS)
+gpu-check: $(READY) ## Run the tests that need a GPU, then compare plans with what a GPU of yours allocates.
+	$(RUN) -m pytest -m gpu
+	$(RUN) -m benchmarks.gpu_check $(ARGS)
 
 clean: ## Remove .venv and caches of tools. Never results.
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info

@@ -33,11 +33,7 @@ def _task(config: DictConfig) -> dict[str, Any] | None:
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN:
         os.chdir(hydra_config.runtime.cwd)  # a launcher's process may have started elsewhere; paths are the user's
-        try:
-            record = point.run_point(config)
-        except UserError as error:
-            return {"status": "error", "problems": list(error.problems)}
-        return {"id": record.id, "status": record.status, "problems": []}
+        return point.outcome(config)
     try:
         _alone(config)
     except (UserError, OSError) as error:  # told here, since Hydra would put a line of its own before it

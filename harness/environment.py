@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import platform
-import shutil
-import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import harness
+from harness.gpus import gpus
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "tokenizers", "sacrebleu")
 """Libraries whose version may change a result."""
@@ -27,13 +26,12 @@ def installed(package: str) -> str | None:
 
 @functools.cache
 def gpu_name() -> str | None:
-    """The first GPU's name as the driver gives it, or None. Asks the driver's tool, since torch is slow to import."""
-    if not shutil.which("nvidia-smi") or (installed("torch") or "").endswith("+cpu"):
+    """The first visible GPU's name as the driver gives it, or None. Asks the driver's tool, since torch is slow to
+    import."""
+    if (installed("torch") or "").endswith("+cpu"):
         return None
-    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, check=False)
-    names = answer.stdout.strip().splitlines()
-    return names[0] if answer.returncode == 0 and names else None
+    found = gpus()
+    return (found[0].name or found[0].device) if found else None
 
 
 @functools.cache

@@ -12,6 +12,7 @@ import psutil
 
 from harness.environment import resolve_device
 from harness.errors import UserError, first_line
+from harness.gpus import free_bytes
 from harness.results import write_atomically
 from harness.sections import PhasePeak, Phases, highest
 from harness.units import budget_bytes, in_units
@@ -88,9 +89,7 @@ def available(settings: RunSettings) -> int | None:
     if settings.budget is not None:
         return budget_bytes(settings.budget, "budget")
     if resolve_device(settings.device) == "cuda":
-        import torch
-
-        return int(torch.cuda.mem_get_info()[0])
+        return free_bytes()
     limits = [int(psutil.virtual_memory().total)]
     for path in map(Path, CGROUP_LIMITS):
         if path.is_file() and (text := path.read_text().strip()).isdigit():

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,11 +16,23 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from harness.config import RunSettings, settings_from
+from harness.environment import resolve_device
 from harness.errors import UserError
-from harness.results import Record, finished, read_record, run_folder, write_atomically, write_record
-from harness.worker import Worker, WorkerEnded
+from harness.fit import Prediction
+from harness.gpus import others, taken
+from harness.oom import held, kernel_kills
+from harness.results import Record, Status, finished, read_record, run_folder, write_atomically, write_record
+from harness.sections import Memory
+from harness.worker import Ended, Worker, WorkerEnded
 
-_worker: Worker | None = None
+Row = list[str]
+"""The overrides of a point."""
+
+_workers: dict[int, Worker] = {}
+"""By thread: the one that serves every point of it."""
+
+_stopped = threading.Event()
+"""Set to end the points of every thread; KeyboardInterrupt reaches the main thread alone."""
 
 
 def run_point(config: DictConfig) -> Record:
@@ -50,13 +66,13 @@ def _held(lock: FileLock, run: str) -> Any:
         return lock.acquire(timeout=0)
     except Timeout:
         print(f"{run}: another process is running this point; waiting for it", flush=True)
-        return lock.acquire()
+    while not _stopped.is_set():
+        with contextlib.suppress(Timeout):
+            return lock.acquire(timeout=1)
+    raise KeyboardInterrupt
 
 
 def _run(config: DictConfig, settings: RunSettings, run: str, folder: Path) -> Record:
-    global _worker  # one worker serves every point of this process
-    if _worker is None:
-        _worker = Worker()
     path = folder / "record.json"
     if settings.force:
         (folder / "checkpoint.pt").unlink(missing_ok=True)
@@ -66,29 +82,27 @@ def _run(config: DictConfig, settings: RunSettings, run: str, folder: Path) -> R
     assert isinstance(content, dict)
     content.pop("hydra", None)
     write_atomically(folder / "config.json", json.dumps(content, indent=1) + "\n")
-    code: int | None = 0
-    try:
-        for kind in ("plan", "base", "run"):
-            job = {"kind": kind, "config": content, "run": run, "folder": str(folder)}
-            code = _worker.run(job, settings.train.time_limit)
-            if code != 0 and (kind != "plan" or _written(path, began)):
-                break
-    except WorkerEnded as ended:
-        _worker = None
-        code = ended.code
-        if code >= 0:  # it could not start: no run can, and its traceback has said why
-            raise UserError(f"the worker process ended with code {code}; see what it printed above") from None
+    job: dict[str, Any] = {"config": content, "run": run, "folder": str(folder)}
+    on_gpu = resolve_device(settings.device) == "cuda"
+    worker = _worker()  # it starts while a GPU is waited for
+    with taken(_stopped.is_set) if on_gpu else contextlib.nullcontext() as gpu:
+        job |= {"gpu": gpu and gpu.device, "warnings": others(gpu) if gpu else []}
+        ended = _ended(worker, job, settings.train.time_limit)
     if record := _written(path, began):
         return record
     # The process ended without a record of its own: it was killed, or its disk is full.
-    if code is None:
+    status: Status = "error"
+    if ended.code is None:
         status, cause = "timeout", "did not end by itself after train.time_limit and was killed"
-    elif code < 0:
-        name = signal.Signals(-code).name
-        status = "error"
-        cause = f"the run's process was ended by {name}; SIGKILL often means that memory ran out. Run again to go on"
+    elif ended.out_of_memory:
+        status = "oom"
+        cause = f"the kernel ended the run's process, since memory ran out{held(ended.peak_rss, None)}"
+    elif ended.code < 0:
+        name = signal.Signals(-ended.code).name
+        often = "" if kernel_kills() is not None else "; SIGKILL often means that memory ran out"
+        cause = f"the run's process was ended by {name}{often}. Run again to go on"
     else:
-        status, cause = "error", f"the run's process ended with code {code}; see {folder / 'log.txt'}"
+        cause = f"the run's process ended with code {ended.code}; see {folder / 'log.txt'}"
     record = Record(
         id=run,
         key=settings.key(),
@@ -99,6 +113,10 @@ def _run(config: DictConfig, settings: RunSettings, run: str, folder: Path) -> R
         method=settings.method.name,
         label=settings.label(),
         step=_step(folder),
+        planned=Prediction.read(folder).planned,
+        memory=None if ended.peak_rss is None else Memory(process_peak_rss=ended.peak_rss),
+        null_reasons={} if ended.peak_rss else {"memory": "the process that could have told of it has ended too"},
+        warnings=job["warnings"],
     )
     write_record(Path(settings.results), record)
     return record
@@ -112,6 +130,33 @@ def _written(path: Path, began: str) -> Record | None:
     return record if record.started >= began else None
 
 
+def _worker() -> Worker:
+    """This thread's worker. Raises KeyboardInterrupt where it is to do nothing more."""
+    worker = _workers.get(threading.get_ident())
+    if worker is None:
+        worker = _workers[threading.get_ident()] = Worker()
+    if _stopped.is_set():
+        raise KeyboardInterrupt
+    return worker
+
+
+def _ended(worker: Worker, job: dict[str, Any], time_limit: float | None) -> Ended:
+    """How a point has ended: its plan, the base, where that has not been measured, and the run."""
+    ended = Ended(0)
+    try:
+        for kind in ("plan", "base", "run"):
+            ended = worker.run(job | {"kind": kind}, time_limit)
+            killed = ended.code is not None and ended.code < 0
+            if ended.code != 0 and not (kind == "plan" and killed):  # a run without a plan may do well
+                break
+    except WorkerEnded as end:
+        _workers.pop(threading.get_ident(), None)
+        ended = end.ended
+        if ended.code is not None and ended.code >= 0:  # it could not start: no run can, and its traceback has said why
+            raise UserError(f"the worker process ended with code {ended.code}; see what it printed above") from None
+    return ended
+
+
 def _step(folder: Path) -> int | None:
     """The step that the run had reached, as it last said."""
     try:
@@ -121,9 +166,41 @@ def _step(folder: Path) -> int | None:
     return None if step is None else int(step)
 
 
+def outcome(config: DictConfig) -> dict[str, Any]:
+    """What a sweep wants to know of a point that it has run: id, status, and what the user can put right."""
+    try:
+        record = run_point(config)
+    except UserError as error:
+        return {"status": "error", "problems": list(error.problems)}
+    return {"id": record.id, "status": record.status, "problems": []}
+
+
+def run_at_once(rows: Sequence[Row], compose: Callable[[Row], DictConfig], count: int) -> list[dict[str, Any]]:
+    """The outcomes of a sweep's points, `count` of them at a time, each in a thread with a worker of its own.
+
+    Raises KeyboardInterrupt when the user ends it, after every run has been told and has ended.
+    """
+    _stopped.clear()
+    composing = threading.Lock()  # of Hydra's, one at a time
+
+    def one(row: Row) -> dict[str, Any]:
+        with composing:
+            config = compose(row)
+        return outcome(config)
+
+    with ThreadPoolExecutor(count) as pool:
+        futures = [pool.submit(one, row) for row in rows]
+        try:
+            return [future.result() for future in futures]
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            _stopped.set()
+            for worker in list(_workers.values()):
+                worker.stop()
+            raise
+
+
 def close() -> None:
-    """End this process's worker, if it started one."""
-    global _worker
-    if _worker is not None:
-        _worker.close()
-        _worker = None
+    """End this process's workers, if it started any."""
+    while _workers:
+        _workers.popitem()[1].close()

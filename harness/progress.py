@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -45,6 +45,8 @@ class Point:
     label: str
     overrides: str
     done: bool
+    on_gpu: bool = False
+    """It runs on a GPU, and so beside points on other GPUs."""
 
 
 @dataclass
@@ -55,14 +57,15 @@ class Counts:
     failed: int = 0
     skipped: int = 0
     left: int = 0
-    current: str = ""
+    running: list[str] = field(default_factory=list)
+    """What each point that runs now is at."""
 
 
 class SweepView:
-    """Shows done, failed and left, the time left, and the current run's phase and loss, until the block ends.
+    """Shows done, failed and left, the time left, and phase and loss of what runs now, until the block ends.
 
-    On a terminal it is one live line, elsewhere a plain line for each run that ends. It reads files alone, so that it
-    is the same whichever launcher runs the points.
+    On a terminal it is live, elsewhere a plain line for each run that ends. It reads files alone, so that it is the
+    same whichever launcher runs the points.
     """
 
     def __init__(self, points: Sequence[Point], results: Path, tell: bool = True) -> None:
@@ -104,7 +107,7 @@ class SweepView:
             status, cause, seconds = self._status(point, folder)
             if status is None:
                 counts.left += 1
-                counts.current = self._running(point, folder) or counts.current
+                counts.running += filter(None, [self._running(point, folder)])
                 continue
             counts.done += status == "ok"
             counts.skipped += status == "skipped"
@@ -119,7 +122,7 @@ class SweepView:
         if self._live:
             from rich.text import Text
 
-            self._live.update(Text(f"{self._summary(counts, finished_here)}  {counts.current}"))
+            self._live.update(Text(now(self._summary(counts, finished_here), counts.running)))
 
     def _status(self, point: Point, folder: Path) -> tuple[str | None, str | None, float]:
         """Status, cause and seconds of a point's record; None while it has none from this sweep."""
@@ -160,6 +163,13 @@ class SweepView:
             self._live.console.print(line, highlight=False, markup=False)
         else:
             print(line, file=sys.stderr, flush=True)
+
+
+def now(summary: str, running: Sequence[str]) -> str:
+    """The live view: one line, or where several run at once, their number and a line each."""
+    if len(running) < 2:
+        return "  ".join([summary, *running])
+    return "\n  ".join([f"{summary}; {len(running)} run now", *running])
 
 
 def _duration(seconds: float) -> str:

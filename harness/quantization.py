@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Literal
 
 from harness.errors import UserError
@@ -162,6 +163,8 @@ def quantizable_layers(model: Any) -> dict[str, Any]:
 
 def quantized_layers(model: Any) -> dict[str, Any]:
     """The layers of a model whose weights bitsandbytes stores, by name."""
+    if "bitsandbytes" not in sys.modules:  # its import alone would start CUDA, which a process that forks must not
+        return {}
     from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt
 
     return {name: layer for name, layer in model.named_modules() if isinstance(layer, (Linear4bit, Linear8bitLt))}

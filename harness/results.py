@@ -34,6 +34,7 @@ from harness.errors import UserError
 from harness.sections import (
     EVALUATION,
     TRAINING,
+    Energy,
     Forgetting,
     Inference,
     LmEvalTask,
@@ -96,6 +97,7 @@ class Record(BaseModel):
     """Memory by phase as tensors held it in a short pass after training; the largest tensors are in ledger.json."""
     throughput: Throughput | None = None
     machine: Machine | None = None
+    energy: Energy | None = None
     inference: dict[str, list[Inference]] | None = None
     """By model that answers (`base`, `unmerged`, `merged`), an entry for each batch size."""
     quality: dict[str, float | None] = {}

@@ -23,6 +23,7 @@ from harness.fit import Prediction
 from harness.forward import LabelForward
 from harness.inference import Latency
 from harness.measure import parameters
+from harness.measure.energy import EnergyMeter
 from harness.measure.machine import MachineWatch
 from harness.measure.memory import Meter, Peak
 from harness.measure.throughput import throughput, timing_reasons
@@ -62,6 +63,8 @@ class Watch:
     started: float = field(default_factory=time.perf_counter)
     seconds: dict[str, float] = field(default_factory=dict)
     step: int | None = None
+    warnings: list[str] = field(default_factory=list)
+    """What the record says of the run's surroundings."""
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -145,12 +148,14 @@ def _measured(
         forward = LabelForward(model, DTYPES[settings.precision])
 
     train_peak, state, forgotten, machine, speed = None, None, None, None, None
+    energy, no_energy = None, "nothing is trained"
     otherwise: dict[str, dict[str, Any]] = {}
     quality: dict[str, float | None] = {}
     if method.trains:
         assert method.lr is not None
         surroundings = MachineWatch(device, DTYPES[settings.precision])
         meter.start()
+        energy_meter = EnergyMeter(device == "cuda")
         with watch.phase("train"):
             trainer = Trainer(
                 model,
@@ -168,8 +173,10 @@ def _measured(
                 watch.step = int(line["step"])
                 watch.report({"steps": settings.train.steps} | line)
                 tracking.log(line)
+                energy_meter.note()
 
             state = trainer.run(watch.ended, report)
+        energy, no_energy = energy_meter.used(), energy_meter.reason
         train_peak = meter.peak()
         machine = surroundings.ended()
         speed = throughput(state.curve, WARM_UP, max(machine.gemm_flops_before, machine.gemm_flops_after))
@@ -230,6 +237,8 @@ def _measured(
     reasons = null_reasons(device, method, train_peak) | timing_reasons(speed, machine, WARM_UP)
     reasons |= {n: why for n, why in (("planned", prediction.reason), ("ledger", uncounted)) if why is not None}
     reasons |= latency.reasons
+    if energy is None:
+        reasons["energy"] = no_energy
     reasons |= {f"quality.{name}": reason for name, reason in scores.reasons.items()}
     if task.kind != "causal":
         reasons["forgetting"] = "general text and the panel need a causal model"
@@ -262,6 +271,7 @@ def _measured(
         ledger=ledger,
         throughput=speed,
         machine=machine,
+        energy=energy,
         inference=dict(latency.found) or None,
         quality=quality,
         base_quality=before["quality"],
@@ -279,7 +289,7 @@ def _measured(
     with watch.phase("track"):
         warnings = tracking.finish(record, scores.lines)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
-    return record.model_copy(update={"warnings": cautions + warnings})
+    return record.model_copy(update={"warnings": watch.warnings + cautions + warnings})
 
 
 def null_reasons(device: str, method: Method, train: Peak | None) -> dict[str, str]:

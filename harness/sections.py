@@ -37,13 +37,16 @@ class Memory(Section):
     evaluate_rss_above_base: int | None = None
     """The same during generation and scoring."""
     process_peak_rss: int | None = None
-    """Highest resident set of the run's process in any phase, shared pages of the base included."""
+    """Highest resident set of the run's process in any phase, shared pages of the base included; of a run that was
+    killed or out of memory: in its last phase."""
     train_cuda_allocated: int | None = None
     """Peak of CUDA memory held by tensors during training, base included."""
     train_cuda_reserved: int | None = None
     """Peak of CUDA memory held by the allocator during training."""
     evaluate_cuda_allocated: int | None = None
     evaluate_cuda_reserved: int | None = None
+    oom_cuda_allocated: int | None = None
+    """Of a run that ran out of memory: peak of CUDA memory held by tensors in its last phase."""
 
 
 class PhasePeak(Section):
@@ -243,3 +246,13 @@ class Machine(Section):
     """`gemm_flops_after` by `gemm_flops_before`, less 1: clocks that fell, or company that came."""
     noisy: list[str]
     """Why times of this run are not to be trusted, a line each; empty for a quiet machine."""
+
+
+class Energy(Section):
+    """Energy of the training phase, validation and checkpoints included, by the machine's own counters."""
+
+    joules: float
+    source: str
+    """`NVML` (the run's GPU), `RAPL` (all processors of the machine and their memory), or both, added."""
+    estimate: bool
+    """What other processes used is in it, as always with RAPL."""

@@ -2,7 +2,8 @@
 
 A worker imports torch once, loads the base once, and forks a child for each run: the child has the libraries and the
 base's pages from the start, and what it does to its memory is its own. The worker itself computes on one thread only,
-because OpenMP threads do not survive a fork, and never touches a GPU, because CUDA does not either.
+because OpenMP threads do not survive a fork, and never touches a GPU, because CUDA does not either: where there is one,
+what starts CUDA when it is imported (bitsandbytes, and so PEFT) is left to the child.
 
 `multiprocessing`'s fork server was not enough: it cannot hold a loaded base, and its children outlive a killed sweep.
 """
@@ -21,10 +22,14 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError, first_line
+from harness.gpus import VISIBLE
+from harness.oom import held, kernel_kills
 
 if TYPE_CHECKING:
     from harness.config import RunSettings
@@ -32,11 +37,24 @@ if TYPE_CHECKING:
 GRACE = 60.0
 """Seconds after a run's time limit in which it may end by itself; then it is killed."""
 
-QUIET = {"TOKENIZERS_PARALLELISM": "false", "TQDM_DISABLE": "1"}
-"""What keeps warnings and bars of libraries out of the live view."""
+SURROUNDINGS = {"TOKENIZERS_PARALLELISM": "false", "TQDM_DISABLE": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+"""What keeps warnings and bars of libraries out of the live view, and CUDA from being started to see whether it is
+there."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """What asks a run to end."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the process of a job ended."""
+
+    code: int | None
+    """Its exit code, negative for the signal that ended it; None: killed for being over its time."""
+    peak_rss: int | None = None
+    """Its highest resident set in bytes, since it last set the peak back; None where nobody is left to tell."""
+    out_of_memory: bool = False
+    """The kernel ended it because memory ran out."""
 
 
 class Worker:
@@ -51,10 +69,10 @@ class Worker:
             stdout=subprocess.PIPE,
             pass_fds=(lifeline,),
             text=True,
-            env=os.environ | QUIET | {"PYTHONPATH": _with_this_package()},
+            env=os.environ | SURROUNDINGS | {"PYTHONPATH": _with_this_package()},
         )
         os.close(lifeline)
-        self._answers: queue.SimpleQueue[dict[str, int]] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
@@ -64,16 +82,15 @@ class Worker:
             self._answers.put(json.loads(line))
         self._answers.put({})
 
-    def run(self, job: dict[str, Any], time_limit: float | None) -> int | None:
-        """Do one job; the exit code of its process (negative: the signal that ended it), None if it was killed for
-        being over its time. KeyboardInterrupt is passed on to the job, which is waited for, and raised again. Raises
-        WorkerEnded."""
+    def run(self, job: dict[str, Any], time_limit: float | None) -> Ended:
+        """Do one job. KeyboardInterrupt is passed on to it and raised again when it has ended. Raises WorkerEnded."""
+        kills = kernel_kills()
         assert self._process.stdin
         try:
             self._process.stdin.write(json.dumps(job) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise WorkerEnded(self._process.wait()) from None
+            raise WorkerEnded(Ended(self._process.wait())) from None
         deadline = None if time_limit is None else time.monotonic() + time_limit + GRACE
         child: int | None = None
         interrupted = killed = False
@@ -86,9 +103,13 @@ class Worker:
                     code = self._process.wait()
                     if interrupted:
                         raise KeyboardInterrupt
-                    raise WorkerEnded(code)
+                    raise WorkerEnded(Ended(code, out_of_memory=_by_kernel(code, kills)))
                 if "exit" in answer:
                     break
+                if "stop" in answer:
+                    interrupted = True
+                    _signal(child, signal.SIGINT)
+                    continue
                 child = answer["pid"]
                 if interrupted:  # before there was a process to tell
                     _signal(child, signal.SIGINT)
@@ -102,7 +123,13 @@ class Worker:
                 _signal(child, signal.SIGINT)
         if interrupted:
             raise KeyboardInterrupt
-        return None if killed else answer["exit"]
+        if killed:
+            return Ended(None, answer["peak"])
+        return Ended(answer["exit"], answer["peak"], _by_kernel(answer["exit"], kills))
+
+    def stop(self) -> None:
+        """Treat the job, or the next one, as if KeyboardInterrupt had come; from any thread."""
+        self._answers.put({"stop": True})
 
     def close(self) -> None:
         """End the worker, and the run that it may still have."""
@@ -118,11 +145,17 @@ class Worker:
 
 
 class WorkerEnded(Exception):
-    """The worker is gone; `code` is its exit code, negative for the signal that ended it."""
+    """The worker is gone; `ended` says how."""
 
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code
+    def __init__(self, ended: Ended) -> None:
+        super().__init__(ended)
+        self.ended = ended
+
+
+def _by_kernel(code: int, before: int | None) -> bool:
+    """A process that ended with `code` was ended by the kernel, which had ended `before` processes when it began."""
+    now = kernel_kills()
+    return code == -signal.SIGKILL and before is not None and now is not None and now > before
 
 
 def _signal(process: int | None, number: int) -> None:
@@ -145,16 +178,7 @@ def serve(lifeline: int) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints must not be read as an answer
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses an optional package, at every import
-    import peft  # noqa: F401  # imported here, so that no child has to
-    import torch
-    import transformers.utils.logging as chatter
-
-    import harness.planning
-    import harness.run
-
-    chatter.disable_progress_bar()  # type: ignore[no-untyped-call]  # its bars would run through the live view
-    torch.set_num_threads(1)
+    preload()
     bases = Bases()
     for line in sys.stdin:
         job = json.loads(line)
@@ -165,10 +189,29 @@ def serve(lifeline: int) -> None:
             base = error
         pid = os.fork()
         if pid == 0:
-            os._exit(harness.worker.child(job, base, lifeline))
+            os._exit(child(job, base, lifeline))
         print(json.dumps({"pid": pid}), file=answers, flush=True)
-        _, status = os.waitpid(pid, 0)
-        print(json.dumps({"exit": os.waitstatus_to_exitcode(status)}), file=answers, flush=True)
+        _, status, used = os.wait4(pid, 0)
+        peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # man 2 getrusage: bytes there, else KiB
+        answer = {"exit": os.waitstatus_to_exitcode(status), "peak": peak}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def preload() -> None:
+    """Import here what a process that forks may import, so that no child has to. CUDA is not started."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses an optional package, at every import
+    import accelerate  # noqa: F401
+    import torch
+    import transformers.utils.logging as chatter
+
+    import harness.planning
+    import harness.run  # noqa: F401
+    from harness.environment import gpu_name
+
+    if gpu_name() is None:
+        import peft  # noqa: F401
+    chatter.disable_progress_bar()  # type: ignore[no-untyped-call]  # its bars would run through the live view
+    torch.set_num_threads(1)
 
 
 class Bases:
@@ -221,6 +264,9 @@ def child(job: dict[str, Any], base: Any, lifeline: int) -> int:
     log = (folder / "log.txt").open("a", buffering=1)
     for stream in (1, 2):
         os.dup2(log.fileno(), stream)
+    if job["gpu"] is not None:
+        os.environ[VISIBLE] = job["gpu"]
+        print(f"{datetime.now(UTC).isoformat()}: {job['kind']} with {VISIBLE}={job['gpu']}")
     try:
         return _do(job, base, stop.is_set)
     except BaseException:  # the last resort of this process: whatever it is, it goes to the log
@@ -243,19 +289,26 @@ def _do(job: dict[str, Any], base: Any, stopped: Callable[[], bool]) -> int:
     from harness.base import measure_base
     from harness.environment import resolve_device, usable_cores
     from harness.fit import Prediction, predict, too_much
+    from harness.measure.memory import reached
     from harness.progress import ProgressFile
     from harness.results import Record, write_record
+    from harness.sections import Memory
     from harness.task import load_base
     from harness.train import RunEnded
 
     settings, folder = settings_of(job), Path(job["folder"])
     torch.set_num_threads(settings.threads or usable_cores())
     watch = runner.Watch(ProgressFile(folder).write, stopped, settings.train.time_limit)
+    watch.warnings += job["warnings"]
 
     def failed(status: str, cause: str, step: int | None, user_error: bool = False) -> int:
-        fields = runner.base_record(settings, job["run"]) | {"status": status, "cause": cause, "step": step}
-        fields |= {"seconds": watch.seconds, "user_error": user_error, "planned": Prediction.read(folder).planned}
-        write_record(Path(settings.results), Record(**fields))
+        fields = runner.base_record(settings, job["run"]) | {"user_error": user_error, "warnings": watch.warnings}
+        if status == "oom":
+            rss, cuda = reached()
+            cause += held(rss, cuda)
+            fields["memory"] = Memory(process_peak_rss=rss, oom_cuda_allocated=cuda)
+        fields |= {"planned": Prediction.read(folder).planned, "seconds": watch.seconds}
+        write_record(Path(settings.results), Record(**fields, status=status, cause=cause, step=step))
         return 2 if user_error else 1
 
     try:

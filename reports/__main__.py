@@ -70,8 +70,8 @@ def parser() -> argparse.ArgumentParser:
         choices=("methods", "rank", "lr", "memory", "speed", "inference", "storage", "seeds", "auto"),
         default="auto",
         help="auto (default): methods, rank where three rows differ only in rank, lr where rows differ only in the "
-        "learning rate; memory: planned and counted, by owner; speed: steps, shares, FLOPs; inference: latency; storage: "
-        "bytes of many tasks; seeds: agreement of rows that differ only in the seed",
+        "learning rate; memory: planned and counted, by owner; speed: steps, shares, FLOPs; inference: latency; "
+        "storage: bytes of many tasks; seeds: agreement of rows that differ only in the seed",
     )
     made.add_argument(
         "--score", metavar="NAME", help="what rows are compared by (default: accuracy, bleu or the first)"

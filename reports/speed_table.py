@@ -41,7 +41,7 @@ TO_LOSS = (("seconds_to_loss", "to a loss of {} [s]"), ("tokens_to_loss", "to a 
 
 
 def speed_table(sweep: Sweep, loss: float | None) -> Table:
-    """A row a trained run; `loss`: also when its validation loss came down to that. Raises UserError where no run is."""
+    """A row a trained run; `loss`: also when its validation loss came down to it. Raises UserError where none is."""
     trained = [(run, record) for run, record in sweep.done if is_trained(record)]
     if not trained:
         raise UserError(f"{sweep.name}: no trained run is done, so there is nothing to time; run the sweep first")

@@ -67,6 +67,8 @@ def test_a_killed_run_does_not_take_the_sweep_along(harness: Harness) -> None:
     assert sorted(record.status for record in records.values()) == ["error", "ok"]
     assert "SIGKILL" in (records[victim].cause or "")
     assert records[victim].step
+    assert records[victim].memory is not None
+    assert records[victim].memory.process_peak_rss
 
     (other,) = records.keys() - {victim}
     assert harness("-m", "seed=0,1", *SLOW).returncode == 0

@@ -38,6 +38,15 @@ def give_back() -> None:
         trim(0)
 
 
+def reached() -> tuple[int | None, int | None]:
+    """Peaks in bytes since the last `Meter.start`: resident set, and CUDA memory of tensors; None where unknown."""
+    try:
+        rss: int | None = resident("VmHWM")
+    except OSError:
+        rss = None
+    return rss, torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
+
+
 @dataclass(frozen=True)
 class Peak:
     """Peaks of one phase in bytes; None where this system does not tell."""

@@ -16,7 +16,6 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
@@ -128,6 +127,7 @@ class HarnessSweeper(Sweeper):
         """Run the sweep. Ends the process with 1 where a run failed; raises UserError before anything has run."""
         from harness.config import GIVEN
         from harness.errors import UserError
+        from harness.gpus import equal_gpus
         from harness.progress import SweepView
         from harness.results import write_sweep
         from harness.tracking import log_sweep
@@ -155,13 +155,24 @@ class HarnessSweeper(Sweeper):
             return []
         os.environ["HARNESS_SWEEP"] = file.name  # W&B's group
         with SweepView(points, results):
-            returns = list(self.launcher.launch(todo, initial_job_idx=0))
-        return self._conclude(returns, lambda: log_sweep(file.name, results, tracker))
+            outcomes = self._launch(todo, len(equal_gpus()) if all(p.on_gpu for p in points if not p.done) else 1)
+        return self._conclude(outcomes, lambda: log_sweep(file.name, results, tracker))
+
+    def _launch(self, rows: list[list[str]], gpus: int) -> list[dict[str, Any]]:
+        """Run points by the launcher that was chosen; where none was, as many at once as there are GPUs."""
+        from harness.point import run_at_once
+
+        count = min(gpus, len(rows))
+        if count > 1 and self.config.hydra.runtime.choices["hydra/launcher"] == "basic":
+            print(f"a run on each of {count} GPUs", file=sys.stderr)
+            return run_at_once(rows, lambda row: self.context.config_loader.load_sweep_config(self.config, row), count)
+        return [job.return_value for job in self.launcher.launch(rows, initial_job_idx=0)]
 
     def _check(self, rows: Sequence[tuple[str, ...]]) -> tuple[list[Any], Path, Any]:
         """Compose and check every point: its id, its label, and whether it is done; where results go, and the tracker.
         All problems at once."""
         from harness.config import explain, settings_from
+        from harness.environment import resolve_device
         from harness.errors import UserError
         from harness.progress import Point
         from harness.results import finished
@@ -175,9 +186,9 @@ class HarnessSweeper(Sweeper):
                 settings = settings_from(config)
                 results, tracker, run = Path(settings.results), settings.tracker, settings.run_id()
                 done = not settings.force and finished(results, run) is not None
-                points.append(
-                    Point(run, settings.label(), " ".join(o for o in row if not o.startswith("results=")), done)
-                )
+                overrides = " ".join(o for o in row if not o.startswith("results="))
+                on_gpu = resolve_device(settings.device) == "cuda"
+                points.append(Point(run, settings.label(), overrides, done, on_gpu))
             except UserError as error:
                 problems += error.problems
             except (HydraException, omegaconf_errors.OmegaConfBaseException) as error:
@@ -188,11 +199,10 @@ class HarnessSweeper(Sweeper):
             raise UserError(*dict.fromkeys(problems))
         return points, results, tracker
 
-    def _conclude(self, returns: Sequence[JobReturn], log: Callable[[], None]) -> Any:
-        """Raise what a launcher could not run, tell user errors, log the sweep, and end with 1 where a run failed."""
+    def _conclude(self, values: Sequence[dict[str, Any]], log: Callable[[], None]) -> Any:
+        """Tell user errors, log the sweep, and end with 1 where a run failed."""
         from harness.errors import UserError
 
-        values = [job.return_value for job in returns]
         problems = [line for value in values for line in value["problems"]]
         if problems:
             raise UserError(*dict.fromkeys(problems))
