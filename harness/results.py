@@ -30,7 +30,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import UserError
-from harness.sections import Forgetting, LmEvalTask, Memory, Parameters, Paraphrase, Throughput, Typos
+from harness.sections import DeviceMemory, Forgetting, LmEvalTask, Memory, Parameters, Paraphrase, Throughput, Typos
 
 SCHEMA = 1
 """Version of the record's layout; a reader refuses a newer one."""
@@ -75,6 +75,7 @@ class Record(BaseModel):
     parameters: Parameters | None = None
     memory: Memory | None = None
     throughput: Throughput | None = None
+    device_memory: DeviceMemory | None = None
     quality: dict[str, float | None] = {}
     """val_loss (nats a token) and scores on the test examples, in each metric's usual unit."""
     base_quality: dict[str, float | None] = {}
