@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import mmap
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -133,8 +134,21 @@ def test_weights_in_a_mapped_file_are_tensors_and_no_library(tmp_path: Path) -> 
 
     plain, found = seen(lambda: torch.ones(1)), seen(work, weights)
     assert found.parts["tensors"] == pytest.approx(100 * MIB, abs=MIB)
-    for part in ("libraries", "interpreter", "objects"):
+    for part in ("libraries", "interpreter", "objects", "weight_files"):
         assert found.parts[part] == pytest.approx(plain.parts[part], abs=NEAR)
+    assert abs(found.residual_bytes) < NEAR
+
+
+def test_pages_of_a_weights_file_that_are_no_tensors_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(b"1" * 100 * MIB)
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
+        assert mapped.find(b"2") == -1  # every page is read
+        weights = torch.frombuffer(mapped, dtype=torch.uint8, count=40 * MIB)
+        found = seen(lambda: torch.ones(1), weights)
+        del weights
+    assert found.parts["tensors"] == pytest.approx(40 * MIB, abs=MIB)
+    assert found.parts["weight_files"] == pytest.approx(60 * MIB, abs=MIB)
     assert abs(found.residual_bytes) < NEAR
 
 

@@ -119,7 +119,7 @@ class ProcessView:
         storages = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in base}
         self._objects = _objects(self._library.malloc(), sum(storages.values()) - _in_files(storages.items())[0])
         try:
-            Path("/proc/self/clear_refs").write_text(RESET_PEAK)
+            self._reset = open("/proc/self/clear_refs", "wb", buffering=0)  # noqa: SIM115
             self._status = open("/proc/self/status", "rb", buffering=0)  # noqa: SIM115
         except OSError:
             raise Untold("this system does not let the peak be reset between phases") from None
@@ -138,7 +138,7 @@ class ProcessView:
         """Forget the peak so far. Scoring begins as in a run, which gives back what training left."""
         if phase == "evaluate":
             give_back()
-        Path("/proc/self/clear_refs").write_text(RESET_PEAK)
+        self._reset.write(RESET_PEAK.encode())
 
     def operation(self, phase: Phase, ledger: Ledger) -> None:
         """After each operation of the pass."""
@@ -151,19 +151,24 @@ class ProcessView:
         self._peaks[phase] = max(self._peaks.get(phase, 0), self._read(b"VmHWM:"))
 
     def result(self, _: dict[Phase, Moment]) -> DeviceMemory:
-        """The parts of each phase's peak."""
-        libraries = resident("RssFile") - self._resident_weights()
+        """The parts of each phase's peak. The process's own peak begins anew, without that of the pass."""
+        weights = self._resident_weights()
+        libraries = resident("RssFile") - weights
         found = {}
         for phase, at in self._found.items():
             parts = {
                 "tensors": at.tensors,
                 "interpreter": self._interpreter,
                 "libraries": libraries,
+                "weight_files": weights - self._in_files,
                 "objects": _objects(at.malloc, at.tensors - self._in_files) - self._objects,
                 "allocator": at.malloc.kept,
                 "workspace": at.peak - at.resident,
             }
             found[phase] = _peak(self._peaks[phase], parts)
+        give_back()
+        self._reset.write(RESET_PEAK.encode())
+        self._reset.close()
         self._status.close()
         return summary(found)
 
