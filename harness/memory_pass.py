@@ -232,6 +232,8 @@ def _step(
         torch.nn.utils.clip_grad_norm_(parameters.values(), train.clip_norm or math.inf)
         optimizer.step()
         ledger.claim("optimizer_state", _state_tensors(optimizer, parameters))
+        idle = [p for p in parameters.values() if p.grad is None and p in optimizer.state]  # see `_make_state`
+        ledger.forget(each for p in idle for each in optimizer.state[p].values() if isinstance(each, torch.Tensor))
         optimizer.zero_grad(set_to_none=True)
 
 

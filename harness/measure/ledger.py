@@ -104,6 +104,13 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if block is not None and block.owner in ("temporaries", "activations"):
                 block.owner, block.name = owner, name or block.name
 
+    def forget(self, tensors: Iterable[torch.Tensor]) -> None:
+        """These would not be there in a run: they count as nothing."""
+        for tensor in tensors:
+            block = self._see(tensor, "")
+            if block is not None:
+                block.bytes = 0
+
     def _see(self, tensor: torch.Tensor, made_by: str) -> _Block | None:
         if tensor.device.type != self.device:
             return None
