@@ -78,7 +78,7 @@ def after_steps(settings: RunSettings, task: Task, model: torch.nn.Module, forwa
             (forward.loss_sum(batch) / len(batch.targets)).backward()
             torch.nn.utils.clip_grad_norm_(trainable(model).values(), 1.0)
             optimizer.step()
-            held.append(ledger.held)
+            held.append(ledger.held())
     optimizer.zero_grad()
     return statistics.mean(held)
 

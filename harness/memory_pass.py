@@ -29,6 +29,7 @@ from harness.environment import resolve_device
 from harness.errors import UserError
 from harness.forward import LabelForward
 from harness.measure.ledger import BLOCK, Ledger, Moment, Owner, Phase
+from harness.measure.resident import View
 from harness.quantization import constants, quantized_layers
 from harness.task import Task, context_of
 from harness.train import make_optimizer, to_deployed_precision, trainable
@@ -129,12 +130,13 @@ def run_pass(
     batches: Batches,
     block: int | None = None,
     largest: int = 10,
+    view: View | None = None,
 ) -> dict[Phase, Moment]:
     """The peak of each phase. `base`: `base_tensors` of the model before the method was applied; `block`: bytes that an
-    allocation is rounded up to, None: as on the model's device. Weights of the base that were trained are afterwards
-    in the run's dtype, as a run answers with them."""
+    allocation is rounded up to, None: as on the model's device; `view`: looks at the device meanwhile. Weights of the
+    base that were trained are afterwards in the run's dtype, as a run answers with them."""
     device = next(model.parameters()).device.type
-    ledger = Ledger(device, BLOCK[device] if block is None else block, model)
+    ledger = Ledger(device, BLOCK[device] if block is None else block, model, view)
     was_training = model.training
     optimizer = _resting_optimizer(model, method, train) if method.trains else None
     with _random_state_kept(device), ledger:
@@ -146,6 +148,11 @@ def run_pass(
             ledger.claim("activations", ((f"batch {number}: {name}", each) for name, each in _tensors(batch)))
         if batches.prompts:
             ledger.claim("activations", (("prompts", each) for each in batches.prompts if each is not None))
+        if view is not None:
+            if optimizer is not None:
+                _make_state(optimizer)
+                ledger.claim("optimizer_state", _state_tensors(optimizer, trainable(model)))
+            view.start(ledger)
         with ledger.phase("load"):
             pass
         if optimizer is not None:
@@ -191,6 +198,15 @@ def _resting_optimizer(model: Any, method: Method, train: Train) -> Any:
     return make_optimizer(train.optimizer, groups, train.weight_decay)
 
 
+def _make_state(optimizer: Any) -> None:
+    """The optimizer's state is there from the second step on; a device shows it only where it has been made."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.ones_like(parameter)  # of zeros, 8-bit state would be no number
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
 def _step(
     ledger: Ledger,
     model: Any,
@@ -220,6 +236,8 @@ def _step(
         torch.nn.utils.clip_grad_norm_(parameters.values(), train.clip_norm or math.inf)
         optimizer.step()
         ledger.claim("optimizer_state", _state_tensors(optimizer, parameters))
+        idle = [p for p in parameters.values() if p.grad is None and p in optimizer.state]  # see `_make_state`
+        ledger.forget(each for p in idle for each in optimizer.state[p].values() if isinstance(each, torch.Tensor))
         optimizer.zero_grad(set_to_none=True)
 
 

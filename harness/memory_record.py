@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ import torch
 from harness.errors import first_line
 from harness.forward import LabelForward
 from harness.measure.memory import Meter, Peak
-from harness.memory_pass import run_batches, run_pass
+from harness.measure.resident import Untold, View, device_view
+from harness.memory_pass import base_tensors, run_batches, run_pass
 from harness.results import write_atomically
-from harness.sections import Memory, PhasePeak, Phases
+from harness.sections import DeviceMemory, Memory, PhasePeak, Phases
 from harness.task import Task
 
 if TYPE_CHECKING:
@@ -35,6 +37,23 @@ def memory(train: Peak | None, evaluate: Peak | None, meter: Meter) -> Memory:
     )
 
 
+def start_view(device: str, model: Any) -> View | str:
+    """What will look at the device during the pass, made when the base has been loaded; or why nothing can."""
+    try:
+        return device_view(device, (tensor for _, tensor in base_tensors(model)))
+    except Untold as error:
+        return str(error)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What the pass found, and by field of the record why something is missing."""
+
+    ledger: Phases | None
+    device: DeviceMemory | None
+    reasons: dict[str, str]
+
+
 def counted(
     settings: RunSettings,
     task: Task,
@@ -42,16 +61,24 @@ def counted(
     model: Any,
     forward: LabelForward,
     folder: Path,
-) -> tuple[Phases | None, str | None]:
-    """Memory by phase and owner in a pass of the run's model, its largest tensors written to ledger.json; or why not.
+    view: View | str,
+) -> Counted:
+    """Memory by phase and owner in a pass of the run's model, its largest tensors written to ledger.json.
 
-    `base`: `base_tensors` of the model before the method was applied. The model is afterwards as it was.
+    `base`: `base_tensors` of the model before the method was applied. No value of the model changes.
     """
-    batches = run_batches(task, forward.dtype)
+    batches, look = run_batches(task, forward.dtype), None if isinstance(view, str) else view
     try:
-        peaks = run_pass(base, model, forward, settings.method, settings.train, settings.eval, batches)
-    except (MemoryError, torch.OutOfMemoryError) as error:  # the trained model is there, and must not be lost
-        return None, f"memory ran out in the ledger's pass: {first_line(error)}"
+        peaks = run_pass(base, model, forward, settings.method, settings.train, settings.eval, batches, view=look)
+    except Exception as error:  # the trained model is there, and must not be lost for a figure of its memory
+        traceback.print_exc()  # to the run's log
+        model.zero_grad(set_to_none=True)
+        model.eval()
+        why = f"the ledger's pass failed ({type(error).__name__}: {first_line(error)})"
+        return Counted(None, None, {"ledger": why, "device_memory": why})
     largest = {phase: [asdict(held) for held in moment.largest] for phase, moment in peaks.items()}
     write_atomically(folder / "ledger.json", json.dumps(largest, indent=1) + "\n")
-    return {name: PhasePeak(bytes=m.bytes, by_owner=dict(m.by_owner)) for name, m in peaks.items()}, None
+    ledger: Phases = {name: PhasePeak(bytes=m.bytes, by_owner=dict(m.by_owner)) for name, m in peaks.items()}
+    if isinstance(view, str):
+        return Counted(ledger, None, {"device_memory": view})
+    return Counted(ledger, view.result(peaks), {})

@@ -34,6 +34,7 @@ from harness.errors import UserError
 from harness.sections import (
     EVALUATION,
     TRAINING,
+    DeviceMemory,
     Energy,
     Forgetting,
     Inference,
@@ -96,6 +97,7 @@ class Record(BaseModel):
     ledger: Phases | None = None
     """Memory by phase as tensors held it in a short pass after training; the largest tensors are in ledger.json."""
     throughput: Throughput | None = None
+    device_memory: DeviceMemory | None = None
     machine: Machine | None = None
     energy: Energy | None = None
     inference: dict[str, list[Inference]] | None = None

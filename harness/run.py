@@ -28,7 +28,7 @@ from harness.measure.machine import MachineWatch
 from harness.measure.memory import Meter, Peak
 from harness.measure.throughput import throughput, timing_reasons
 from harness.memory_pass import base_tensors
-from harness.memory_record import counted, memory
+from harness.memory_record import counted, memory, start_view
 from harness.methods import Kind, Method, answer
 from harness.models import save_pretrained
 from harness.results import MODEL, Record, run_folder
@@ -127,6 +127,7 @@ def _measured(
     method, folder = settings.method, run_folder(Path(settings.results), run)
     model, tokenizer = base
     device = resolve_device(settings.device)
+    view = start_view(device, model)
     with watch.phase("prepare"):
         folders = BaseFolders.of(settings)
         before = json.loads((folders.quality / "scores.json").read_text())
@@ -185,8 +186,8 @@ def _measured(
         quality["val_loss"] = state.best_loss if best else state.curve[-1]["val_loss"]
         del trainer
     with watch.phase("ledger"):
-        ledger, uncounted = counted(settings, task, untouched, model, forward, folder)
-        del untouched
+        held = counted(settings, task, untouched, model, forward, folder, view)
+        del untouched, view
     if method.trains and method.trains_base:
         to_deployed_precision(model, DTYPES[settings.precision])
         forward = LabelForward(model, DTYPES[settings.precision])
@@ -235,7 +236,7 @@ def _measured(
 
     prediction = Prediction.read(folder)
     reasons = null_reasons(device, method, train_peak) | timing_reasons(speed, machine, WARM_UP)
-    reasons |= {n: why for n, why in (("planned", prediction.reason), ("ledger", uncounted)) if why is not None}
+    reasons |= held.reasons | ({} if prediction.reason is None else {"planned": prediction.reason})
     reasons |= latency.reasons
     if energy is None:
         reasons["energy"] = no_energy
@@ -268,7 +269,8 @@ def _measured(
         ),
         memory=memory(train_peak, evaluate_peak, meter),
         planned=prediction.planned,
-        ledger=ledger,
+        ledger=held.ledger,
+        device_memory=held.device,
         throughput=speed,
         machine=machine,
         energy=energy,

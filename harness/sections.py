@@ -256,3 +256,30 @@ class Energy(Section):
     """`NVML` (the run's GPU), `RAPL` (all processors of the machine and their memory), or both, added."""
     estimate: bool
     """What other processes used is in it, as always with RAPL."""
+
+
+class DevicePeak(Section):
+    """The device's own figure at the peak of a phase, and what it consists of."""
+
+    bytes: int
+    """Resident set of the process (CPU), or memory in use on the device as its driver says it (GPU)."""
+    parts: dict[str, int]
+    """By name, in bytes, each measured by itself; docs/measuring.md says what each one is."""
+    residual_bytes: int
+    """What the parts do not explain; below zero where they say more than there is."""
+    cuda_allocated: int | None = None
+    """Peak of what torch's allocator has given out (GPU runs)."""
+    cuda_reserved: int | None = None
+    """Peak of what it holds; `allocator` among the parts is the difference: its fragmentation."""
+
+
+class DeviceMemory(Section):
+    """The device's view of the ledger's pass, beside the ledger."""
+
+    peak_bytes: int
+    """As `DevicePeak.bytes`, of the highest phase."""
+    phase: str
+    """Which one that is."""
+    parts: dict[str, int]
+    residual_bytes: int
+    by_phase: dict[str, DevicePeak]

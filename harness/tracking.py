@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SECONDS_TO_CONNECT = 30
 SECONDS_FOR_A_SWEEP = 600
 SUMMARY = {
-    *("parameters", "memory", "planned", "ledger", "throughput", "machine", "energy", "inference"),
+    *("parameters", "memory", "planned", "ledger", "device_memory", "throughput", "machine", "energy", "inference"),
     *("quality", "forgetting", "typos", "paraphrases"),
 }
 """Sections of a record that W&B's summary has."""

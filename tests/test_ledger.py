@@ -131,3 +131,13 @@ def test_gradient_checkpointing_saves_activations_and_changes_no_gradient(method
     many, few = (passed(a, base_of(a))["backward"].by_owner["activations"] for a in (plain, spare))
     assert few < 0.75 * many
     assert all(torch.equal(one, other) for one, other in zip(losses(plain), losses(spare), strict=True))
+
+
+def test_a_sparse_tensor_holds_its_indices_and_values() -> None:
+    ledger = Ledger("cpu", 1, torch.nn.Identity())
+    with ledger, ledger.phase("forward"):
+        sparse = torch.eye(8).to_sparse()  # 8 values of 4 bytes, 2 · 8 indices of 8
+        product = sparse @ torch.ones(8, 1)
+    peak = ledger.peaks(10)["forward"]
+    assert {(held.bytes, held.shape) for held in peak.largest} >= {(128, (2, 8)), (32, (8,))}
+    assert product.numel() == 8

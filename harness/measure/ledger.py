@@ -13,11 +13,14 @@ import itertools
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+if TYPE_CHECKING:
+    from harness.measure.resident import View
 
 Owner = Literal[
     "base_weights",
@@ -78,10 +81,11 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Enter it, name phases, claim what is known; afterwards ask for `peaks`.
     """
 
-    def __init__(self, device: str, block: int, model: torch.nn.Module) -> None:
-        """`device`: type of the device that is counted; `block`: bytes that each storage is rounded up to."""
+    def __init__(self, device: str, block: int, model: torch.nn.Module, view: View | None = None) -> None:
+        """`device`: type of the device that is counted; `block`: bytes that each storage is rounded up to; `view`:
+        looks at the device meanwhile."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self.device, self.block = device, block
+        self.device, self.block, self.view = device, block, view
         self._live: dict[int, tuple[weakref.ref[Any], _Block]] = {}
         self._events: list[tuple[_Block, int]] = []
         """Each storage made (1) or freed (-1), in order."""
@@ -95,10 +99,17 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def claim(self, owner: Owner, named: Iterable[tuple[str, torch.Tensor]]) -> None:
         """These tensors belong to `owner`, unless they have an owner that was claimed before."""
-        for name, tensor in named:
+        for name, tensor in ((name, part) for name, each in named for part in _dense(each)):
             block = self._see(tensor, "")
             if block is not None and block.owner in ("temporaries", "activations"):
                 block.owner, block.name = owner, name or block.name
+
+    def forget(self, tensors: Iterable[torch.Tensor]) -> None:
+        """These would not be there in a run: they count as nothing."""
+        for tensor in tensors:
+            block = self._see(tensor, "")
+            if block is not None:
+                block.bytes = 0
 
     def _see(self, tensor: torch.Tensor, made_by: str) -> _Block | None:
         if tensor.device.type != self.device:
@@ -126,7 +137,10 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = func(*args, **(kwargs or {}))
         for each in tree_leaves(result):
             if isinstance(each, torch.Tensor):
-                self._see(each, str(func))
+                for part in _dense(each):
+                    self._see(part, str(func))
+        if self.view and self._phase:
+            self.view.operation(self._phase, self)
         return result
 
     def _recompute(self, grad: bool) -> None:
@@ -146,6 +160,15 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if id(block) in live and block.owner == "temporaries":
                 block.owner = "activations"
 
+    def held(self) -> int:
+        """Bytes that are held now."""
+        return sum(block.bytes for _, block in self._live.values())
+
+    def storages(self) -> list[tuple[int, int]]:
+        """Address and bytes of each live storage."""
+        live = [storage for ref, _ in self._live.values() if (storage := ref()) is not None]
+        return [(storage.data_ptr(), storage.nbytes()) for storage in live]
+
     # When
 
     @property
@@ -160,10 +183,14 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._inside.clear()
         before = len(self._events)
         gc.disable()
+        if self.view:
+            self.view.begin(name)
         try:
             yield
         finally:
             gc.enable()
+            if self.view:
+                self.view.end(name)
             self._recompute(False)
             self._inside.clear()
         if name == "forward":
@@ -195,11 +222,6 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     # What comes out
 
-    @property
-    def held(self) -> int:
-        """Bytes that are held now."""
-        return sum(block.bytes for _, block in self._live.values())
-
     def peaks(self, largest: int) -> dict[Phase, Moment]:
         """For each phase the moment at which most is held, with its `largest` tensors.
 
@@ -207,14 +229,12 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """
         self._live.clear()
         held: dict[_Block, None] = {}
-        total = 0
         found: dict[Phase, Moment] = {}
         state = list(dict.fromkeys(block for block, _ in self._events if block.owner == "optimizer_state"))
         bounds = [*self._phases, (len(self._events), "load")]
         training = ("forward", "backward", "step")
-        for block, _ in self._events[: self._phases[0][0]]:
-            held[block] = None
-            total += block.bytes
+        _apply(held, self._events[: self._phases[0][0]])
+        total = sum(block.bytes for block in held)
         for (first, phase), (end, _) in itertools.pairwise(bounds):
             more = sum(block.bytes for block in state) if phase in training else 0
             peak, at, current = total, first, total
@@ -231,6 +251,15 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
             _apply(held, self._events[first:end])
             total = current
         return {phase: found[phase] for phase in PHASES if phase in found}
+
+
+def _dense(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The tensors in which a tensor's content lies: itself, or of a sparse one its indices and values."""
+    if tensor.layout == torch.strided:
+        return (tensor,)
+    if tensor.layout == torch.sparse_coo:
+        return tensor._indices(), tensor._values()
+    return tensor.crow_indices(), tensor.col_indices(), tensor.values()
 
 
 def _apply(held: dict[_Block, None], events: list[tuple[_Block, int]]) -> None:
