@@ -14,6 +14,9 @@ from harness.sections import highest
 from reports.compare import Comparison, Verdict
 from reports.read import Run, Sweep, finite
 
+PARTS = ("tensors", "interpreter", "libraries", "weight_files", "objects", "allocator", "workspace", "context")
+"""What a device's own peak consists of; a CPU has no context, a GPU no libraries."""
+
 FIELDS = {
     "method": "method",
     "rank": "key.settings.method.rank",
@@ -40,6 +43,8 @@ FIELDS = {
     "train_cuda_reserved_bytes": "memory.train_cuda_reserved",
     "evaluate_cuda_allocated_bytes": "memory.evaluate_cuda_allocated",
     "evaluate_cuda_reserved_bytes": "memory.evaluate_cuda_reserved",
+    "device_peak_bytes": "device_memory.peak_bytes",
+    **{f"device_{part}_bytes": f"device_memory.parts.{part}" for part in PARTS},
     "train_tokens_per_second": "throughput.tokens_per_second",
     "train_tokens_per_second_iqr": "throughput.tokens_per_second_iqr",
     "train_samples_per_second": "throughput.samples_per_second",
@@ -77,6 +82,7 @@ DERIVED = (
         "plan_error_percent": "planned",
         "ledger_peak_bytes": "ledger",
         "ledger_peak_phase": "ledger",
+        "device_residual_percent": "device_memory",
     }
     | {f"ledger_peak_{owner}_bytes": "ledger" for owner in OWNERS}
     | {
@@ -191,13 +197,14 @@ def _row(sweep: Sweep, run: Run, fields: dict[str, str], verdict: Verdict, score
 def _memory(record: Record | None) -> dict[str, Any]:
     """The highest peak that was planned, and the one that was counted, with its owners."""
     planned = highest(record.planned)[1].bytes if record and record.planned else None
-    ledger = record.ledger if record else None
+    ledger, device = (record.ledger, record.device_memory) if record else (None, None)
     phase, peak = highest(ledger) if ledger else (None, None)
     return {
         "planned_peak_bytes": planned,
         "plan_error_percent": 100 * (planned - peak.bytes) / peak.bytes if planned and peak else None,
         "ledger_peak_bytes": peak.bytes if peak else None,
         "ledger_peak_phase": phase,
+        "device_residual_percent": 100 * device.residual_bytes / device.peak_bytes if device else None,
     } | {f"ledger_peak_{owner}_bytes": peak.by_owner[owner] if peak else None for owner in OWNERS}
 
 

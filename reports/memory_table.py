@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from reports import columns as c
 from reports.compare import Comparison
-from reports.frame import OWNERS, tidy
+from reports.frame import OWNERS, PARTS, tidy
 from reports.read import Sweep
 from reports.tables import Table, build
 
 ABOUT = (
     "The highest peak of what tensors hold in any phase of a run: planned from shapes before anything was loaded, and "
     "counted by the ledger in a pass of its own after training, with its owners at that moment. Beside it the device's "
-    "own figures, which contain what no tensor holds. Protocol: docs/measuring.md."
+    "own peak in that pass (which may be at another moment), what it consists of, and the device's peaks in the run "
+    "itself. Protocol: docs/measuring.md."
 )
 COUNTED = (
     c.Column("planned_peak_bytes", "planned peak", "memory"),
@@ -19,6 +20,13 @@ COUNTED = (
     c.Column("plan_error_percent", "planned against counted", "signed_percent", "%"),
     c.Column("ledger_peak_phase", "in", "text"),
 )
+
+
+DEVICE = (
+    c.Column("device_peak_bytes", "device's peak", "memory"),
+    c.Column("device_tensors_bytes", "of which tensors", "memory"),
+)
+RESIDUAL = c.Column("device_residual_percent", "unexplained", "signed_percent", "% of the device's peak")
 
 
 def memory_table(sweep: Sweep, comparison: Comparison) -> Table:
@@ -30,5 +38,10 @@ def memory_table(sweep: Sweep, comparison: Comparison) -> Table:
         for owner in OWNERS
         if (column := f"ledger_peak_{owner}_bytes") and (frame[column].fillna(0) > 0).any()
     ]
-    shown = (*c.LABEL, *COUNTED, *owners, *c.device_columns(frame))
+    parts = [
+        c.Column(column, part.replace("_", " "), "memory")
+        for part in PARTS
+        if part != "tensors" and (column := f"device_{part}_bytes") and (frame[column].fillna(0) != 0).any()
+    ]
+    shown = (*c.LABEL, *COUNTED, *owners, *DEVICE, *parts, RESIDUAL, *c.device_columns(frame))
     return build(f"{sweep.name}: memory", (ABOUT,), shown, sweep, cost, frame)
