@@ -11,6 +11,22 @@ import torch
 from harness.data.batching import Batch
 
 
+def _together(_module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return (args[0].contiguous(),)
+
+
+def states_together(model: Any) -> None:
+    """Let a model's output head see hidden states that lie together in memory.
+
+    Where transformers asks for the last position alone, the head gets a slice. In bf16 a CPU then multiplies it row by
+    row and packs the head's weights for each: SmolLM2 read 32 prompts 4.6 times slower, with 1.7 GiB more. The scores
+    are the same.
+    """
+    head = model.get_output_embeddings()
+    if head is not None:
+        head.register_forward_pre_hook(_together)
+
+
 class LabelForward:
     """Logits at chosen positions alone; with a large vocabulary they are a third of a causal model's work.
 

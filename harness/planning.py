@@ -17,7 +17,7 @@ from harness.cache import cache_folder
 from harness.data.batching import Batch
 from harness.environment import PACKAGES, installed, resolve_device
 from harness.errors import UserError
-from harness.forward import LabelForward
+from harness.forward import LabelForward, states_together
 from harness.measure import parameters
 from harness.measure.ledger import BLOCK, Moment, Owner, Phase
 from harness.measure.shapes import shapes_only
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 LARGEST = 10
 """Tensors of each peak that a plan names."""
 
-WAY = 2
+WAY = 3
 """Raised when plans come out otherwise, so that one that was kept is not taken for a new one."""
 
 
@@ -154,6 +154,7 @@ def _worked_out(
             while True:
                 yield batches.training[-1].inputs()
 
+        states_together(model)
         if task is not None:
             task.model = model
             site = replace(task.site(), batches=inputs)

@@ -26,7 +26,7 @@ from harness.evaluate import (
     score_classes,
     score_texts,
 )
-from harness.forward import LabelForward
+from harness.forward import LabelForward, states_together
 from harness.methods import Kind, Site
 from harness.quantization import load_quantized
 
@@ -51,6 +51,7 @@ def load_base(settings: RunSettings) -> Base:
             dtype,
             lambda quantized: settings.model.load(dtype, device, quantized, settings.data.head_classes),
         )
+    states_together(base[0])
     return base
 
 

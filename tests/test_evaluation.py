@@ -171,3 +171,20 @@ def test_prefix_starts_as_its_text() -> None:
         expected = base.model(input_ids=torch.tensor([read + ids])).logits[:, 20:]
         got = a.model(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long)).logits
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_the_head_sees_states_that_lie_together_and_scores_the_same(dtype: str) -> None:
+    a = adapted([f"dtype={dtype}"])
+    model = a.model.get_base_model()
+    head = model.get_output_embeddings()
+    seen: list[torch.Tensor] = []
+    head.register_forward_hook(lambda _module, args, _out: seen.append(args[0]))
+    ids = torch.arange(24).view(3, 8)
+    with torch.no_grad():
+        last = model(input_ids=ids, logits_to_keep=1).logits
+        states = model.model(input_ids=ids).last_hidden_state[:, -1:]
+        assert not states.is_contiguous()
+        plain = torch.nn.functional.linear(states, head.weight)
+    assert seen[0].is_contiguous()
+    torch.testing.assert_close(last, plain, rtol=1e-5 if dtype == "fp32" else 0, atol=1e-6 if dtype == "fp32" else 0)
