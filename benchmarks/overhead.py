@@ -4,9 +4,9 @@ Both sides train one model (LoRA r=8 on all linear layers) in turns, on one batc
 changes with each batch, and the times of two batches are compared, since the one that goes second is slower. Each has a
 fused AdamW of its own, at a learning rate so small that their losses must agree.
 
-- bare: forward (logits where there is a label), backward, optimizer, on batches that lie ready. Nothing else.
+- bare: forward (logits where there is a label), backward, clipping, optimizer, on batches that lie ready. Nothing else.
 - harness: all that a run does for a step: encoding and padding the batch, clock and counts, the loss brought to the
-  host, the gradient's norm, both checked to be finite, the schedule, a line of the curve, the live view.
+  host and the gradient's norm, both checked to be finite, the schedule, a line of the curve, the live view.
 
 The goal is at most 2% of a step on the embedded model. A step of the tiny one is short, so that what the harness adds
 stands out.
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
@@ -76,6 +77,8 @@ class Bare:
 
     def __init__(self, side: HarnessSide) -> None:
         train = side.settings.train
+        self.parameters = [p for p in side.model.parameters() if p.requires_grad]
+        self.clip_norm = train.clip_norm or math.inf
         self.forward, groups = side.forward, side.settings.method.parameter_groups(side.model)
         self.optimizer = make_optimizer(train.optimizer, groups, train.weight_decay)
 
@@ -87,6 +90,7 @@ class Bare:
             loss = self.forward.loss_sum(batch) / labels
             loss.backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         seconds = time.perf_counter() - began
@@ -193,8 +197,8 @@ def render(result: dict[str, Any]) -> str:
             "pairs of steps, each step beside a bare one on the same batch. Goal on the embedded model: at most "
             f"{GOAL:.0%}.",
             "",
-            "Added on purpose: batches are encoded and padded (data); the loss is brought to the host and the "
-            "gradient's norm computed, and training ends where they are not finite; the curve; the live view.",
+            "Added on purpose: batches are encoded and padded (data); the loss and the gradient's norm are brought to "
+            "the host, and training ends where they are not finite; the curve; the live view.",
             "",
             *(f"- {name}: {found['model']}; {found['dtype']}" for name, found in result["models"].items()),
             f"- LoRA r=8 on all linear layers, {arguments['batch_size']} pairs in a step, restaurants",
