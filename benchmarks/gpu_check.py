@@ -34,7 +34,8 @@ from harness.environment import PACKAGES, cpu_name, installed
 from harness.errors import UserError
 from harness.forward import LabelForward
 from harness.measure.ledger import PHASES
-from harness.memory_pass import Batches, base_tensors, filled_batches, run_pass
+from harness.memory_pass import base_tensors, run_pass
+from harness.pass_batches import filled_batches
 from harness.planning import plan
 from harness.quantization import quantize
 from harness.task import DTYPES, context_of, site_of
@@ -115,11 +116,8 @@ def check(settings: RunSettings, length: int, device: str) -> dict[str, Any]:
     forward = LabelForward(model, dtype)
     assert batches.prompts is not None
     ids, mask = batches.prompts
-    on_device = Batches(
-        tuple(batch.to(device) for batch in batches.training),
-        tuple(batch.to(device) for batch in batches.scored),
-        (ids.to(device), None if mask is None else mask.to(device)),
-    )
+    there = (ids.to(device), None if mask is None else mask.to(device))
+    on_device = batches.each(lambda batch: batch.to(device), there)
     peaks = run_pass(base, model, forward, method, train, settings.eval, on_device)
     del base, on_device
     found["ledger_by_phase"] = {phase: peaks[phase].bytes for phase in PHASES if phase in TRAINING}

@@ -19,7 +19,8 @@ from harness.data.batching import collate
 from harness.environment import usable_cores
 from harness.forward import LabelForward
 from harness.measure.ledger import BLOCK, Ledger
-from harness.memory_pass import base_tensors, run_batches, run_pass
+from harness.memory_pass import base_tensors, run_pass
+from harness.pass_batches import run_batches
 from harness.task import DTYPES, Task, load_base
 from harness.train import enable_checkpointing, make_optimizer, to_master_precision, trainable
 

@@ -38,7 +38,8 @@ def measured(overrides: list[str]) -> dict[str, Any]:
     from harness.forward import LabelForward
     from harness.measure.memory import RESET_PEAK, give_back, resident
     from harness.measure.resident import device_view
-    from harness.memory_pass import base_tensors, run_batches, run_pass
+    from harness.memory_pass import base_tensors, run_pass
+    from harness.pass_batches import run_batches
     from harness.task import DTYPES, Task, load_base
     from harness.train import Trainer, enable_checkpointing, to_master_precision
 

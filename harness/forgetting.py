@@ -135,13 +135,18 @@ def text_loss(
             kept[str(index)] = logits.cpu().contiguous()
         if file and len(logits):
             before = file.get_tensor(str(index))[: len(logits)].to(logits.device)
-            expected, got = log_softmax(before.float(), dim=-1), log_softmax(logits.float(), dim=-1)
-            distances.append(kl_div(got, expected, reduction="none", log_target=True).sum(-1).cpu())
+            distances.append(distance(logits, before).cpu())
             agreed += int((before.argmax(-1) == logits.argmax(-1)).sum())
     if keep:
         save_file(kept, keep)
     tokens = sum(len(batch.targets) for batch in batches)
     return TextLoss(total / tokens, tokens, divergence(torch.cat(distances), agreed) if distances else None)
+
+
+def distance(logits: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    """KL(before || logits) of each token in nats, of logits [tokens, vocabulary]."""
+    expected, got = log_softmax(before.float(), dim=-1), log_softmax(logits.float(), dim=-1)
+    return kl_div(got, expected, reduction="none", log_target=True).sum(-1)
 
 
 def divergence(distances: torch.Tensor, agreed: int) -> Divergence:

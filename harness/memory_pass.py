@@ -10,109 +10,22 @@ import contextlib
 import inspect
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from harness.data.batching import (
-    PASS_COST,
-    Batch,
-    Encoded,
-    by_length,
-    collate,
-    collate_prompts,
-    training_batches,
-)
-from harness.environment import resolve_device
-from harness.errors import UserError
+from harness.data.batching import Batch
+from harness.forgetting import distance
 from harness.forward import LabelForward
 from harness.measure.ledger import BLOCK, Ledger, Moment, Owner, Phase
 from harness.measure.resident import View
+from harness.pass_batches import Batches
 from harness.quantization import constants, quantized_layers
-from harness.task import Task, context_of
 from harness.train import make_optimizer, to_deployed_precision, trainable
 
 if TYPE_CHECKING:
-    from harness.config import Eval, RunSettings, Train
-    from harness.methods import Kind, Method
-
-SCANNED = 20_000
-"""Training examples among which the longest batch is looked for; a longer training has hardly a longer one."""
-
-
-@dataclass(frozen=True)
-class Batches:
-    """What the pass works on, on the model's device."""
-
-    training: tuple[Batch, ...]
-    """The forward passes of one step that matter: the longest of the run last, and another one where its step has
-    several, since gradients are then there from the start."""
-    scored: tuple[Batch, ...]
-    """What is scored without gradients."""
-    prompts: tuple[torch.Tensor, torch.Tensor | None] | None
-    """Ids and mask [batch, length] of the prompts that are answered, the mask as in `Batch`; None where nothing is
-    generated."""
-
-
-def longest_step(
-    batches: Iterator[list[Encoded]], train: Train, device: str, dtype: torch.dtype
-) -> list[Sequence[Encoded]]:
-    """The parts of a run's steps that `Batches.training` holds."""
-    cost = PASS_COST.get((device, dtype))
-    found: list[Sequence[Encoded]] = []
-    most = 0
-    steps = min(train.steps, max(1, SCANNED // (train.batch_size * train.accumulation)))
-    for _ in range(steps):
-        parts = [part for each in islice(batches, train.accumulation) for part in by_length(each, cost)]
-        parts.sort(key=_padded)
-        if _padded(parts[-1]) > most:
-            most = _padded(parts[-1])
-            found = [parts[0], parts[-1]] if len(parts) > 1 else [parts[-1]]
-    return found
-
-
-def _padded(part: Sequence[Encoded]) -> int:
-    return len(part) * max(map(len, part))
-
-
-def run_batches(task: Task, dtype: torch.dtype) -> Batches:
-    """The batches of a run that its pass works on."""
-    settings, pad = task.settings, task.pad
-    size = settings.train.batch_size
-    batches = training_batches(task.train, task.encoder, size, settings.seed)
-    longest = longest_step(batches, settings.train, resolve_device(settings.device), dtype)
-    scored = [task.validation[-1]]
-    if task.kind == "causal":
-        window = min(settings.forgetting.window, context_of(task.model.config))
-        scored.append(collate([Encoded((pad,) * window, 1)], pad).to(task.device))
-    prompts = None
-    if task.prompts and task.kind != "classification":
-        ordered = sorted(task.prompts.values(), key=len)
-        ids, mask = collate_prompts(ordered[-settings.eval.batch_size :], pad)
-        prompts = (ids.to(task.device), mask.to(task.device))
-    training = tuple(collate(part, pad).to(task.device) for part in longest)
-    return Batches(training, tuple(scored), prompts)
-
-
-def filled_batches(settings: RunSettings, kind: Kind, length: int, context: int) -> Batches:
-    """Batches of full length, of which every token that can be is trained on: where there is no text."""
-    rows, train, new = settings.train.batch_size, settings.train, settings.eval.max_new_tokens
-    if length > context:
-        raise UserError(f"plan.length={length}: the model reads {context} tokens at most; lower it or train.max_length")
-    ids = (0,) * length
-    example = {
-        "causal": Encoded(ids, 1),
-        "seq2seq": Encoded(ids, answer=ids),
-        "classification": Encoded(ids, label=0),
-    }[kind]
-    batch = collate([example] * rows, 0)
-    training = (batch,) * (2 if train.accumulation > 1 else 1)
-    if kind == "classification":
-        return Batches(training, (batch,), None)
-    room = max(1, length - new) if kind == "causal" else length
-    return Batches(training, (batch,), collate_prompts([ids[:room]] * settings.eval.batch_size, 0))
+    from harness.config import Eval, Train
+    from harness.methods import Method
 
 
 def base_tensors(model: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
@@ -144,7 +57,7 @@ def run_pass(
         ledger.claim("quantization_constants", constant)
         ledger.claim("base_weights", base)
         ledger.claim("adapter", base_tensors(model))
-        for number, batch in enumerate((*batches.training, *batches.scored)):
+        for number, batch in enumerate(batches.all):
             ledger.claim("activations", ((f"batch {number}: {name}", each) for name, each in _tensors(batch)))
         if batches.prompts:
             ledger.claim("activations", (("prompts", each) for each in batches.prompts if each is not None))
@@ -161,8 +74,9 @@ def run_pass(
         model.eval()
         with torch.no_grad():
             with ledger.phase("evaluate"):
-                for batch in batches.scored:
-                    forward.loss_sum(batch)
+                forward.loss_sum(batches.scored)
+                if batches.window is not None:
+                    _compare(forward, batches.window)
             if method.trains_base:
                 to_deployed_precision(model, forward.dtype)
                 ledger.claim("base_weights", base)
@@ -171,6 +85,13 @@ def run_pass(
                     _generate(ledger, model, *batches.prompts, evaluation)
         model.train(was_training)
     return ledger.peaks(largest)
+
+
+def _compare(forward: LabelForward, window: Batch) -> None:
+    """As `forgetting.text_loss` does it, with logits in place of those that were kept of the base."""
+    logits = forward.logits(window)
+    torch.nn.functional.cross_entropy(logits.float(), window.targets, reduction="sum")
+    distance(logits, torch.zeros_like(logits))
 
 
 def layer_constants(layer: Any) -> list[torch.Tensor]:

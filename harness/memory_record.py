@@ -15,7 +15,8 @@ from harness.errors import first_line
 from harness.forward import LabelForward
 from harness.measure.memory import Meter, Peak
 from harness.measure.resident import Untold, View, device_view
-from harness.memory_pass import base_tensors, run_batches, run_pass
+from harness.memory_pass import base_tensors, run_pass
+from harness.pass_batches import run_batches
 from harness.results import write_atomically
 from harness.sections import DeviceMemory, Memory, PhasePeak, Phases
 from harness.task import Task

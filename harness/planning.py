@@ -21,8 +21,9 @@ from harness.forward import LabelForward, states_together
 from harness.measure import parameters
 from harness.measure.ledger import BLOCK, Moment, Owner, Phase
 from harness.measure.shapes import shapes_only
-from harness.memory_pass import Batches, base_tensors, filled_batches, run_batches, run_pass
+from harness.memory_pass import base_tensors, run_pass
 from harness.methods import Site
+from harness.pass_batches import Batches, filled_batches, run_batches
 from harness.results import hash_of, write_atomically
 from harness.task import DTYPES, Task, context_of, kind_of, load_base, site_of
 from harness.train import enable_checkpointing, to_master_precision
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 LARGEST = 10
 """Tensors of each peak that a plan names."""
 
-WAY = 3
+WAY = 4
 """Raised when plans come out otherwise, so that one that was kept is not taken for a new one."""
 
 
@@ -123,7 +124,7 @@ def _key(settings: RunSettings, config: Any, batches: Batches) -> dict[str, Any]
         "computed": [settings.precision, resolve_device(settings.device), settings.model.attention],
         "train": [train.optimizer, train.gradient_checkpointing, train.label_smoothing, train.clip_norm],
         "evaluation": [evaluation.beams, evaluation.max_new_tokens],
-        "batches": [_shapes(batch) for batch in (*batches.training, *batches.scored)],
+        "batches": [_shapes(batch) for batch in batches.all],
         "prompts": batches.prompts and list(batches.prompts[0].shape),
         "versions": [harness.__version__, *map(installed, PACKAGES)],
     }
@@ -201,7 +202,7 @@ def _as_shapes(batches: Batches, mode: FakeTensorMode) -> Batches:
     if prompts is not None:
         ids, mask = prompts
         prompts = (mode.from_tensor(ids), None if mask is None else mode.from_tensor(mask))
-    return Batches(tuple(map(of, batches.training)), tuple(map(of, batches.scored)), prompts)
+    return batches.each(of, prompts)
 
 
 def _unmasked(batches: Batches) -> Batches:
@@ -213,4 +214,4 @@ def _unmasked(batches: Batches) -> Batches:
     prompts = batches.prompts
     if prompts is not None and prompts[1] is not None and bool(prompts[1].all()):
         prompts = (prompts[0], None)
-    return Batches(tuple(map(of, batches.training)), tuple(map(of, batches.scored)), prompts)
+    return batches.each(of, prompts)

@@ -12,7 +12,8 @@ from torch import nn
 
 from harness.evaluate import generate
 from harness.measure.ledger import Ledger, Moment, Phase
-from harness.memory_pass import Batches, base_tensors, run_batches, run_pass
+from harness.memory_pass import base_tensors, run_pass
+from harness.pass_batches import Batches, run_batches
 from harness.train import enable_checkpointing, trainable
 
 

@@ -17,7 +17,8 @@ from tiny import adapted
 from harness.environment import installed
 from harness.measure.ledger import Ledger
 from harness.measure.resident import CLibrary, ProcessView, Untold, device_view
-from harness.memory_pass import base_tensors, run_batches, run_pass
+from harness.memory_pass import base_tensors, run_pass
+from harness.pass_batches import run_batches
 from harness.sections import DeviceMemory
 from harness.train import enable_checkpointing
 
