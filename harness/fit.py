@@ -8,20 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
-
 from harness.environment import resolve_device
 from harness.errors import UserError, first_line
 from harness.gpus import free_bytes
 from harness.results import write_atomically
 from harness.sections import PhasePeak, Phases, highest
+from harness.system_memory import total
 from harness.units import budget_bytes, in_units
 
 if TYPE_CHECKING:
     from harness.config import RunSettings
-
-CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-"""Where a container's limit stands (version 2 and 1 of cgroups); no limit is a word or a number beyond any memory."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +86,4 @@ def available(settings: RunSettings) -> int | None:
         return budget_bytes(settings.budget, "budget")
     if resolve_device(settings.device) == "cuda":
         return free_bytes()
-    limits = [int(psutil.virtual_memory().total)]
-    for path in map(Path, CGROUP_LIMITS):
-        if path.is_file() and (text := path.read_text().strip()).isdigit():
-            limits.append(int(text))
-    return min(limits)
+    return total()

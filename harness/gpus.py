@@ -91,14 +91,9 @@ def _bytes(mebibytes: str) -> int | None:
     return int(mebibytes) * 2**20 if mebibytes.isdigit() else None  # else `[N/A]` and the like
 
 
-def total_bytes(device: str | None = None) -> int | None:
-    """Memory of a GPU by its UUID, or of the first one. None where nobody tells."""
-    return next((gpu.total for gpu in gpus() if device in (None, gpu.device)), None)
-
-
-def free_bytes(device: str | None = None) -> int | None:
-    """The same of memory that nobody uses now."""
-    return next((gpu.free for gpu in gpus() if device in (None, gpu.device)), None)
+def free_bytes() -> int | None:
+    """Memory of the first GPU that nobody uses now. None where there is none, or nobody tells."""
+    return next((gpu.free for gpu in gpus()), None)
 
 
 def equal_gpus() -> tuple[Gpu, ...]:
@@ -113,20 +108,21 @@ def taken(stopped: Callable[[], bool]) -> Iterator[Gpu | None]:
     to see. Raises KeyboardInterrupt where `stopped` while waiting."""
     told = False
     folder = cache_folder() / "gpus"
+    there = equal_gpus()
+    if not there:
+        yield None
+        return
+    folder.mkdir(parents=True, exist_ok=True)
     while True:
-        there = equal_gpus()
-        if not there:
-            yield None
-            return
         for gpu in sorted(there, key=lambda gpu: -(gpu.free or 0)):
-            folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(folder / (re.sub(r"[^\w.-]", "_", gpu.device) + ".lock"))
             try:
                 lock.acquire(timeout=0)
             except Timeout:
                 continue
             try:
-                yield gpu
+                # What is in use is asked for now that no other run is there.
+                yield next((each for each in gpus() if each.device == gpu.device), gpu)
             finally:
                 lock.release()
             return

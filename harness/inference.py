@@ -16,6 +16,7 @@ from harness.errors import first_line
 from harness.results import write_atomically
 from harness.sections import Inference
 from harness.settings import Settings
+from harness.system_memory import available
 
 if TYPE_CHECKING:
     from harness.config import RunSettings
@@ -57,6 +58,13 @@ class Latency:
         self.reasons: dict[str, str] = {}
         """By field of the record."""
 
+    def explained(self) -> dict[str, str]:
+        """Every reason; where nothing was measured, that of the whole section too."""
+        states = {name: why for name, why in self.reasons.items() if name.startswith("inference.")}
+        if self.found or "inference" in self.reasons:
+            return self.reasons
+        return self.reasons | {"inference": "; ".join(dict.fromkeys(states.values()))}
+
     @property
     def wanted(self) -> InferenceSettings | None:
         """How to measure; None: not at all."""
@@ -94,14 +102,12 @@ class Latency:
 
     def _never(self, state: State, copies: int) -> str | None:
         """Why a state is not to be measured."""
-        from harness.measure.memory import available
-
         method = self.settings.method
         if state != "base" and not method.trains:
             return "nothing is trained: the base answers"
         if state == "merged" and not method.facts.merges:
             return f"{method.label()} has nothing that can be folded into the base's weights"
-        if copies and (free := available()) is not None and copies > free:
+        if copies > (free := available()):
             return f"building it would take {copies / 2**30:.1f} GiB, the system has {free / 2**30:.1f}"
         return None
 

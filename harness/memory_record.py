@@ -66,20 +66,20 @@ def counted(
 ) -> Counted:
     """Memory by phase and owner in a pass of the run's model, its largest tensors written to ledger.json.
 
-    `base`: `base_tensors` of the model before the method was applied. No value of the model changes.
+    `base`: `base_tensors` of the model before the method was applied. No value of the model changes, but for
+    weights of the base that were trained: they are rounded to the run's dtype, as the run does next.
     """
-    batches, look = run_batches(task, forward.dtype), None if isinstance(view, str) else view
     try:
+        batches, look = run_batches(task, forward.dtype), None if isinstance(view, str) else view
         peaks = run_pass(base, model, forward, settings.method, settings.train, settings.eval, batches, view=look)
+        device = None if look is None else look.result(peaks)
+        largest = {phase: [asdict(held) for held in moment.largest] for phase, moment in peaks.items()}
+        write_atomically(folder / "ledger.json", json.dumps(largest, indent=1) + "\n")
     except Exception as error:  # the trained model is there, and must not be lost for a figure of its memory
         traceback.print_exc()  # to the run's log
         model.zero_grad(set_to_none=True)
         model.eval()
         why = f"the ledger's pass failed ({type(error).__name__}: {first_line(error)})"
         return Counted(None, None, {"ledger": why, "device_memory": why})
-    largest = {phase: [asdict(held) for held in moment.largest] for phase, moment in peaks.items()}
-    write_atomically(folder / "ledger.json", json.dumps(largest, indent=1) + "\n")
     ledger: Phases = {name: PhasePeak(bytes=m.bytes, by_owner=dict(m.by_owner)) for name, m in peaks.items()}
-    if isinstance(view, str):
-        return Counted(ledger, None, {"device_memory": view})
-    return Counted(ledger, view.result(peaks), {})
+    return Counted(ledger, device, {"device_memory": view} if isinstance(view, str) else {})

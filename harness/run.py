@@ -156,7 +156,7 @@ def _measured(
         assert method.lr is not None
         surroundings = MachineWatch(device, DTYPES[settings.precision])
         meter.start()
-        energy_meter = EnergyMeter(device == "cuda")
+        energy_meter = EnergyMeter(device == "cuda", shared=bool(watch.warnings))
         with watch.phase("train"):
             trainer = Trainer(
                 model,
@@ -237,7 +237,7 @@ def _measured(
     prediction = Prediction.read(folder)
     reasons = null_reasons(device, method, train_peak) | timing_reasons(speed, machine, WARM_UP)
     reasons |= held.reasons | ({} if prediction.reason is None else {"planned": prediction.reason})
-    reasons |= latency.reasons
+    reasons |= latency.explained()
     if energy is None:
         reasons["energy"] = no_energy
     reasons |= {f"quality.{name}": reason for name, reason in scores.reasons.items()}

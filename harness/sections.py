@@ -249,7 +249,8 @@ class Machine(Section):
 
 
 class Energy(Section):
-    """Energy of the training phase, validation and checkpoints included, by the machine's own counters."""
+    """Energy of the training phase, validation and checkpoints included, by the machine's own counters; of a continued
+    run, of its last stretch."""
 
     joules: float
     source: str

@@ -204,7 +204,7 @@ class Trainer:
         }
         watch.lap("step")
         line |= watch.seconds()
-        if counter is not None:
+        if counter is not None and counter.total is not None:
             line["flops"] = counter.total
         return line if penalty is None else line | {"penalty": penalty.item()}
 

@@ -30,4 +30,4 @@ def budget_bytes(text: str, setting: str) -> int:
 def in_units(size: int) -> str:
     """Such as `1.25 GiB`, in the largest unit of which there is one at least."""
     name, unit = max(((n, u) for n, u in UNITS.items() if size >= u), key=lambda each: each[1], default=("KiB", 2**10))
-    return f"{size / unit:.3g} {name}" if size < 1000 * unit else f"{size / unit:.0f} {name}"
+    return f"{size / unit:.3g} {name}" if size < 999.5 * unit else f"{size / unit:.0f} {name}"

@@ -1,9 +1,10 @@
 """Each run in a process of its own, without paying for imports and the base's load again.
 
-A worker imports torch once, loads the base once, and forks a child for each run: the child has the libraries and the
-base's pages from the start, and what it does to its memory is its own. The worker itself computes on one thread only,
-because OpenMP threads do not survive a fork, and never touches a GPU, because CUDA does not either: where there is one,
-what starts CUDA when it is imported (bitsandbytes, and so PEFT) is left to the child.
+A worker imports torch once, loads the base once, and forks a child for each job of a run (its plan, its base's
+scores, itself): the child has the libraries and the base's pages from the start, and what it does to its memory is its
+own. The worker itself computes on one thread only, because OpenMP threads do not survive a fork, and never touches a
+GPU, because CUDA does not either: where there is one, what starts CUDA when it is imported (bitsandbytes, and so PEFT)
+is left to the child.
 
 `multiprocessing`'s fork server was not enough: it cannot hold a loaded base, and its children outlive a killed sweep.
 """
@@ -40,6 +41,9 @@ GRACE = 60.0
 SURROUNDINGS = {"TOKENIZERS_PARALLELISM": "false", "TQDM_DISABLE": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 """What keeps warnings and bars of libraries out of the live view, and CUDA from being started to see whether it is
 there."""
+
+OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""In messages of a RuntimeError that means it: of the CPU's allocator, the CUDA driver, cuBLAS."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """What asks a run to end."""
@@ -223,12 +227,16 @@ class Bases:
 
     def get(self, job: dict[str, Any]) -> Any:
         """The base of a job, or None where the child has to load it itself: quantizing needs threads or a GPU."""
+        from harness.environment import resolve_device
         from harness.task import load_base
 
         settings = settings_of(job)
         if settings.quantization.kind != "none":
             return None
-        cpu = settings.model_copy(update={"device": "cpu", "dtype": settings.precision})
+        # It is loaded on the CPU, but computes as the run's device does.
+        attention = settings.model.attention_for(resolve_device(settings.device))
+        model = settings.model.model_copy(update={"attention": attention})
+        cpu = settings.model_copy(update={"device": "cpu", "dtype": settings.precision, "model": model})
         key = json.dumps(
             [
                 settings.model.identity(),
@@ -343,7 +351,7 @@ def _do(job: dict[str, Any], base: Any, stopped: Callable[[], bool]) -> int:
         # A full disk or a folder that cannot be written to: there may be no record of it.
         return failed("error", f"{error}; free space or choose another results folder", watch.step, user_error=True)
     except Exception as error:  # recorded, and raised
-        full = "can't allocate memory" in str(error)
+        full = any(text in str(error) for text in OUT_OF_MEMORY)
         failed("oom" if full else "error", f"{type(error).__name__}: {first_line(error)}", watch.step)
         raise
     return 0

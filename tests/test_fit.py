@@ -10,7 +10,7 @@ import pytest
 from conftest import SMALL, Harness
 from tiny import SMALL as TINY_SMALL
 
-from harness import fit
+from harness import fit, system_memory
 from harness.config import composed, settings_from
 from harness.errors import UserError
 from harness.results import Record, run_folder
@@ -89,15 +89,18 @@ def test_what_there_is_is_the_smallest_of_machine_container_and_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = settings_from(composed([*SMALL, "device=cpu"]))
-    monkeypatch.setattr(fit, "CGROUP_LIMITS", (str(tmp_path / "none"),))
+    monkeypatch.setattr(system_memory, "CGROUPS", ())
     machine = fit.available(chosen)
     stated = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
     assert machine == 1024 * int(stated.split()[1])
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr(fit, "CGROUP_LIMITS", (str(limit),))
+    used = tmp_path / "memory.current"
+    used.write_text(f"{100 * MIB}\n")
+    monkeypatch.setattr(system_memory, "CGROUPS", ((str(limit), str(used)),))
     for text, size in (("max\n", machine), (f"{300 * MIB}\n", 300 * MIB), (f"{2**63 - 4096}\n", machine)):
         limit.write_text(text)
         assert fit.available(chosen) == size
+        assert system_memory.available() <= size - 100 * MIB
     assert fit.available(chosen.model_copy(update={"budget": "2GiB"})) == 2**31
 
 

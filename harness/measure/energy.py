@@ -45,13 +45,15 @@ def domains(powercap: Path) -> list[_Domain]:
 class EnergyMeter:
     """Energy from its making until `used`; `reason` says why nothing is known, where nothing is."""
 
-    def __init__(self, cuda: bool, powercap: Path = POWERCAP) -> None:
+    def __init__(self, cuda: bool, powercap: Path = POWERCAP, shared: bool = False) -> None:
+        """`shared`: other processes use the run's GPU, whose counter contains what they take."""
+        self._shared = shared
         self.reason = "this machine has no counter of RAPL"
+        self._counts: dict[_Domain, int] = {}
         try:
             self._counts = {domain: domain.read() for domain in domains(powercap)}
-        except OSError as error:  # since 2020 Linux lets root alone read them
-            self._counts = {}
-            self.reason = f"the counter of RAPL cannot be read ({error.strerror})"
+        except (OSError, ValueError) as error:  # since 2020 Linux lets root alone read them
+            self._lost(error)
         self._microjoules = 0
         self._noted = time.monotonic()
         self._millijoules = gpu_millijoules() if cuda else None
@@ -65,9 +67,16 @@ class EnergyMeter:
             self._counts = {}
             self.reason = "a step took so long that the counter of RAPL may have begun anew more than once"
         self._noted = now
-        for domain, before in self._counts.items():
-            self._counts[domain] = domain.read()
-            self._microjoules += (self._counts[domain] - before) % domain.span
+        try:
+            for domain, before in self._counts.items():
+                self._counts[domain] = domain.read()
+                self._microjoules += (self._counts[domain] - before) % domain.span
+        except (OSError, ValueError) as error:
+            self._lost(error)
+
+    def _lost(self, error: OSError | ValueError) -> None:
+        self._counts = {}
+        self.reason = f"the counter of RAPL cannot be read ({getattr(error, 'strerror', None) or error})"
 
     def used(self) -> Energy | None:
         """Joules since then; None where no counter tells."""
@@ -80,7 +89,7 @@ class EnergyMeter:
             joules["RAPL"] = self._microjoules / 1e6
         if not joules:
             return None
-        return Energy(joules=sum(joules.values()), source=", ".join(joules), estimate="RAPL" in joules)
+        return Energy(joules=sum(joules.values()), source=", ".join(joules), estimate=self._shared or "RAPL" in joules)
 
 
 def gpu_millijoules() -> int | None:

@@ -76,7 +76,9 @@ class MachineWatch:
     def ended(self) -> Machine:
         """What happened since."""
         end, load = clocks(), load_average()
-        return machine(self.start, end, load, self.before, gemm_peak(self.device, self.dtype))
+        found = machine(self.start, end, load, self.before, gemm_peak(self.device, self.dtype))
+        # Beside a run on a GPU the processes of runs on the others have cores of their own.
+        return found.model_copy(update={"noisy": noise(found, os.cpu_count() or 1, self.device)})
 
 
 def load_average() -> float | None:
@@ -104,15 +106,15 @@ def machine(start: Clocks, end: Clocks, load: float | None, before: float, after
         drift=after / before - 1,
         noisy=[],
     )
-    return found.model_copy(update={"noisy": noise(found, os.cpu_count() or 1)})
+    return found.model_copy(update={"noisy": noise(found, os.cpu_count() or 1, "cpu")})
 
 
-def noise(found: Machine, all_cores: int) -> list[str]:
+def noise(found: Machine, all_cores: int, device: str) -> list[str]:
     """Why times are not to be trusted. `all_cores`: of the machine, usable or not."""
     lines = []
     if found.steal is not None and found.steal > STEAL:
         lines.append(f"other guests of the host took {found.steal:.1%} of the cores")
-    if found.others is not None and found.others > OTHERS:
+    if device == "cpu" and found.others is not None and found.others > OTHERS:
         lines.append(f"other processes took {found.others:.0%} of the cores")
     if found.load is not None and found.load > LOAD * all_cores:
         lines.append(f"{found.load:.1f} tasks on {all_cores} cores")

@@ -14,21 +14,12 @@ RESET_PEAK = "5"
 
 
 def resident(field: str) -> int:
-    """`VmRSS` (now) or `VmHWM` (peak) of this process in bytes. Linux only: raises OSError elsewhere."""
+    """`VmRSS` (now), its parts `RssAnon` and `RssFile`, or `VmHWM` (peak) of this process in bytes. Linux only: raises
+    OSError elsewhere."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return 1024 * int(line.split()[1])
     raise OSError(f"/proc/self/status has no {field}")
-
-
-def available() -> int | None:
-    """Bytes that the system says processes may still take; None where it does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    found = (1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    return next(found, None)
 
 
 def give_back() -> None:

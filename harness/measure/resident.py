@@ -70,7 +70,8 @@ def mappings() -> Iterator[_Mapping]:
             start, end = (int(each, 16) for each in bounds.split("-"))
             anonymous = inode == "0" and not name
             heap = bool(name) and name[0].startswith("[heap]")
-            yield _Mapping(start, end, inode != "0", heap or (anonymous and mode[0] == "r" and start % ARENA == 0))
+            arena = anonymous and mode[0] == "r" and start % ARENA == 0 and end - start <= ARENA
+            yield _Mapping(start, end, inode != "0", heap or arena)
 
 
 class CLibrary:
@@ -119,7 +120,9 @@ class ProcessView:
         storages = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in base}
         self._objects = _objects(self._library.malloc(), sum(storages.values()) - _in_files(storages.items())[0])
         try:
+            resident("RssAnon")  # which a kernel may not tell
             self._reset = open("/proc/self/clear_refs", "wb", buffering=0)  # noqa: SIM115
+            self._reset.write(RESET_PEAK.encode())  # or may not be told
             self._status = open("/proc/self/status", "rb", buffering=0)  # noqa: SIM115
         except OSError:
             raise Untold("this system does not let the peak be reset between phases") from None
