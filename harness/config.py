@@ -146,7 +146,7 @@ class RunSettings(Settings):
         return " ".join(filter(None, [self.method.label(), self.quantization.label()]))
 
     def key(self) -> dict[str, Any]:
-        """What decides whether two runs are the same: see DESIGN in docs/. Reads the data; imports no torch."""
+        """What decides whether two runs are the same: see docs/protocol.md. Reads the data; imports no torch."""
         outcome: dict[str, Any] = {
             name: getattr(self, name).model_dump(mode="json")
             for name in ("method", "quantization", "train", "eval", "forgetting")

@@ -61,6 +61,8 @@ def plan_settings(given: list[str]) -> PlanSettings:
             for each in error.errors():
                 said = f"{each['msg'][0].lower()}{each['msg'][1:]}"
                 problems.append(f"plan.{each['loc'][0]}={each['input']}: {said}")
+    if made.measure and (made.length is not None or not made.masters):
+        problems.append("plan.measure=true: measures the run as it is; leave plan.length and plan.masters out")
     try:
         if made.budget is not None:
             budget_bytes(made.budget, "plan.budget")

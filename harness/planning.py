@@ -16,7 +16,7 @@ import harness
 from harness.cache import cache_folder
 from harness.data.batching import Batch
 from harness.environment import PACKAGES, installed, resolve_device
-from harness.errors import UserError
+from harness.errors import UserError, first_line
 from harness.forward import LabelForward, states_together
 from harness.measure import parameters
 from harness.measure.ledger import BLOCK, Moment, Owner, Phase
@@ -145,7 +145,10 @@ def _worked_out(
         batches = _unmasked(batches)
     with shapes_only() as mode:
         batches = _as_shapes(batches, mode)
-        model: Any = settings.model.outline(config, dtype, attention, classes)
+        try:
+            model: Any = settings.model.outline(config, dtype, attention, classes)
+        except ValueError as error:  # of transformers, such as a number of heads that does not divide
+            raise UserError(f"model={settings.model.name}: has no such shape ({first_line(error)})") from None
         if settings.quantization.kind != "none":
             from harness.quantized_shapes import quantize_shapes
 

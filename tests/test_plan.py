@@ -223,6 +223,7 @@ def test_budgets(text: str, size: int) -> None:
         (["model=llama2_7b", "model.shape.num_key_value_heads=5"], "num_key_value_heads=5 does not divide"),
         (["-m", "seed=range(0,10000)"], "10,000 points are more than 2,000; narrow the sweep"),
         (["method=prefix_tuning", "train.gradient_checkpointing=true"], "use false, or method=prompt_tuning"),
+        (["model=tiny_random", "plan.measure=true", "plan.length=16"], "leave plan.length and plan.masters out"),
         (["model=gpt2", "plan.length=2000"], "the model reads 1024 tokens at most"),
     ],
 )
