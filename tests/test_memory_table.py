@@ -52,6 +52,15 @@ def test_the_peak_is_that_of_the_highest_phase_and_the_error_is_the_plans(result
     assert frame.loc["full", "planned_peak_bytes"] == 9 * 1024 * MIB
 
 
+def test_owners_and_parts_are_named_as_they_are_counted() -> None:
+    from harness.measure import ledger, throughput
+    from reports.speed_table import COLUMNS
+
+    assert OWNERS == ledger.OWNERS
+    shares = [path.rpartition(".")[2] for _, path, _, _ in COLUMNS if ".shares." in path]
+    assert tuple(shares) == throughput.PARTS
+
+
 def test_what_was_skipped_and_what_is_missing_say_why(results: Path) -> None:
     text = report(results, ["s"], "markdown", "memory")
     assert cells(text, "full")["status"] == f"skipped: {CAUSE}"
