@@ -47,7 +47,7 @@ def check(result: subprocess.CompletedProcess[str], count: int = 1) -> list[str]
         (["+train.step=3"], "train.step:", "train.steps"),
         (["steps=3"], "steps:", "train.steps"),
         (["trian.steps=3"], "trian.steps:", "train.steps"),
-        (["colour=red"], "colour:", "choose from: data, device"),
+        (["colour=red"], "colour:", "choose from: budget, data, device"),
         (["method=lorra"], "method=lorra", "lora"),
         (["method=zzz"], "method=zzz", "loha, lokr"),
         (["targets.roles=[qq]"], "=qq", "'q', 'k', 'v', 'o', 'gate', 'up', 'down' or 'embeddings'"),
