@@ -14,7 +14,6 @@ completions, padding not counted.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import statistics
@@ -22,12 +21,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 
+from benchmarks.output import add_common, deliver, machine, quiet
 from benchmarks.sides import Batches, HarnessSide, Training, UsualSide
 from harness import data
 from harness.config import RunSettings, compose_settings
@@ -160,9 +158,7 @@ def render(result: dict[str, Any]) -> str:
             f"- {result['model']}; {result['dtype']}; data {result['data']}",
             f"- {arguments['steps']} steps of {arguments['batch_size']} pairs, {arguments['warm_up']} untimed",
             f"- attention: Trainer {attention[0]}; harness {attention[1]} (same batches), {attention[2]} (defaults)",
-            f"- {environment['device']}; {environment['threads']} threads; load average before "
-            f"{environment['load_average']:.1f}",
-            f"- {', '.join(f'{name} {number}' for name, number in versions.items())}\n",
+            *machine(environment, versions),
         ]
     )
 
@@ -186,17 +182,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         default="embedded",
         help="embedded: SmolLM2-135M; tiny: random weights, tries the benchmark itself out (default: %(default)s)",
     )
-    parser.add_argument(
-        "--dtype", choices=["auto", "bf16", "fp32"], default="auto", help="auto: as the harness chooses on this CPU"
-    )
     parser.add_argument("--data-path", metavar="FOLDER", help="E2E's CSV files, instead of the embedded restaurants")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        metavar="FILE",
-        default=Path(__file__).parent / "results" / "against_trainer.md",
-        help="the table; every step goes to the same name with .json (default: benchmarks/results/against_trainer.md)",
-    )
+    add_common(parser, "against_trainer")
     args = parser.parse_args(arguments)
     if min(args.rounds, args.batch_size) < 1 or not 0 <= args.warm_up < args.steps:
         parser.error("--rounds and --batch-size must be at least 1, and --warm-up less than --steps")
@@ -206,18 +193,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Measure, print, write."""
     args = parse()
-    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    quiet()
     try:
         result = measure(args)
     except UserError as error:
         print(*(f"error: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
         sys.exit(2)
-    table = render(result)
-    print(table)
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(table)
-    args.output.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    deliver(render(result), result, args.output)
     apart = result["comparisons"]["identical batches"]["largest_loss_difference"]
     if apart > LOSS_TOLERANCE:
         sys.exit(f"error: losses on identical batches differ by {apart:.2g}, more than {LOSS_TOLERANCE:g}")

@@ -15,7 +15,6 @@ stands out.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import sys
@@ -28,10 +27,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
+from benchmarks.output import add_common, deliver, machine, quiet
 from benchmarks.sides import HarnessSide
 from harness.config import RunSettings, compose_settings
 from harness.data.batching import Batch, by_length, collate
@@ -202,9 +201,7 @@ def render(result: dict[str, Any]) -> str:
             "",
             *(f"- {name}: {found['model']}; {found['dtype']}" for name, found in result["models"].items()),
             f"- LoRA r=8 on all linear layers, {arguments['batch_size']} pairs in a step, restaurants",
-            f"- {environment['device']}; {environment['threads']} threads; load average before "
-            f"{environment['load_average']:.1f}",
-            f"- {', '.join(f'{name} {number}' for name, number in environment['versions'].items())}\n",
+            *machine(environment, environment["versions"]),
         ]
     )
 
@@ -220,17 +217,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=60, help="timed steps of either side (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=8, help="pairs in a step (default: %(default)s)")
     parser.add_argument("--model", choices=[*MODELS, "both"], default="both", help="default: %(default)s")
-    parser.add_argument(
-        "--dtype", choices=["auto", "bf16", "fp32"], default="auto", help="auto: as the harness chooses on this CPU"
-    )
     parser.add_argument("--threads", type=int, default=usable_cores(), help="default: all usable cores")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        metavar="FILE",
-        default=Path(__file__).parent / "results" / "overhead.md",
-        help="the table; every step goes to the same name with .json (default: benchmarks/results/overhead.md)",
-    )
+    add_common(parser, "overhead")
     args = parser.parse_args(arguments)
     if args.steps < 4 or args.steps % 2 or min(args.batch_size, args.threads) < 1:
         parser.error("--steps must be even and at least 4, --batch-size and --threads at least 1")
@@ -240,8 +228,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Measure, print, write."""
     args = parse()
-    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    quiet()
     torch.set_num_threads(args.threads)
     result: dict[str, Any] = {
         "arguments": {k: v for k, v in vars(args).items() if k != "output"},
@@ -255,11 +242,7 @@ def main() -> None:
     except UserError as error:
         print(*(f"error: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
         sys.exit(2)
-    table = render(result)
-    print(table)
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(table)
-    args.output.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    deliver(render(result), result, args.output)
     apart = max(found["largest_loss_difference"] for found in result["models"].values())
     if apart > LOSS_TOLERANCE:
         sys.exit(f"error: losses differ by {apart:.2g}, more than {LOSS_TOLERANCE:g}")

@@ -13,7 +13,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field, InstanceOf, ValidationError, field_validator
+from pydantic import Field, InstanceOf, ValidationError
 
 from harness import data
 from harness.contradictions import contradictions
@@ -28,7 +28,7 @@ from harness.quantization import Quantization
 from harness.results import run_id
 from harness.settings import Settings
 from harness.targets import Targets
-from harness.units import budget_bytes
+from harness.units import Budget
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
@@ -117,17 +117,7 @@ class RunSettings(Settings):
     threads: Positive | None
     results: str
     keep_model: bool
-    budget: str | None = None
-
-    @field_validator("budget")
-    @classmethod
-    def _an_amount(cls, text: str | None) -> str | None:
-        if text is not None:
-            try:
-                budget_bytes(text, "budget")
-            except UserError as error:
-                raise ValueError(error.problems[0].partition(": ")[2]) from None
-        return text
+    budget: Budget | None = None
 
     @property
     def roles(self) -> list[str]:
@@ -206,7 +196,7 @@ def settings_from(config: DictConfig, planned: bool = False) -> RunSettings:
     try:
         settings = RunSettings.model_validate(groups)
     except ValidationError as error:
-        problems |= _describe(error, (), known, skip=failed)
+        problems |= describe(error, (), known, skip=failed)
     if problems:
         # What is taken over from another setting (alpha from rank) is wrong because that one is: one problem, not two.
         own = {place: line for place, line in problems.items() if not _taken_over(config, place)}
@@ -230,7 +220,7 @@ def _built(node: dict[str, Any], place: tuple[str, ...], known: list[str], probl
         target: Any = get_class(node["_target_"])
         return target.model_validate(content)
     except ValidationError as error:
-        problems |= _describe(error, place, known)
+        problems |= describe(error, place, known)
     except Exception as error:  # get_class raises a bare Exception for a name that does not exist
         where = ".".join((*place, "_target_"))
         problems[where] = f"{where}: {first_line(error)}"
@@ -256,7 +246,7 @@ def _taken_over(config: DictConfig, place: str) -> bool:
     return isinstance(node, DictConfig) and OmegaConf.is_interpolation(node, name)
 
 
-def _describe(
+def describe(
     error: ValidationError, prefix: tuple[str, ...], known: list[str], skip: set[str] | frozenset[str] = frozenset()
 ) -> dict[str, str]:
     """For each problem that pydantic found, by place: where, what, and the nearest name of the keys that there are."""

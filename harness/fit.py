@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +10,7 @@ from harness.environment import resolve_device
 from harness.errors import UserError, first_line
 from harness.gpus import free_bytes
 from harness.results import write_atomically
-from harness.sections import PhasePeak, Phases, highest
+from harness.sections import PhasePeak, Phases, Section, highest
 from harness.system_memory import total
 from harness.units import budget_bytes, in_units
 
@@ -20,33 +18,28 @@ if TYPE_CHECKING:
     from harness.config import RunSettings
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Forecast(Section):
     """A run's plan, or why there is none."""
 
-    planned: Phases | None
-    reason: str | None
+    planned: Phases | None = None
+    reason: str | None = None
     seconds: float | None = None
     """Wall time that it took, or that reading it from the cache did."""
 
     def write(self, folder: Path) -> None:
         """Keep it for the run's own process."""
-        phases = {name: peak.model_dump() for name, peak in (self.planned or {}).items()}
-        content = {"planned": phases or None, "reason": self.reason, "seconds": self.seconds}
-        write_atomically(folder / "plan.json", json.dumps(content))
+        write_atomically(folder / "plan.json", self.model_dump_json())
 
     @staticmethod
-    def read(folder: Path) -> Prediction:
+    def read(folder: Path) -> Forecast:
         """What `write` kept."""
         try:
-            content = json.loads((folder / "plan.json").read_text())
+            return Forecast.model_validate_json((folder / "plan.json").read_bytes())
         except FileNotFoundError:
-            return Prediction(None, "the process that planned it ended before it was done")
-        phases = content["planned"] and {name: PhasePeak(**peak) for name, peak in content["planned"].items()}
-        return Prediction(phases, content["reason"], content["seconds"])
+            return Forecast(reason="the process that planned it ended before it was done")
 
 
-def predict(settings: RunSettings) -> Prediction:
+def predict(settings: RunSettings) -> Forecast:
     """The plan of a run. A run that cannot be planned can be run all the same."""
     from harness.planning import plan
 
@@ -54,12 +47,11 @@ def predict(settings: RunSettings) -> Prediction:
     try:
         made = plan(settings, None)
     except UserError as error:
-        return Prediction(None, error.problems[0])
+        return Forecast(reason=error.problems[0])
     except Exception as error:  # a library's layer that shapes alone do not suit must not cost the run
-        return Prediction(None, f"cannot be planned ({type(error).__name__}: {first_line(error)})")
-    return Prediction(
-        {name: PhasePeak(**peak) for name, peak in made.by_phase.items()}, None, time.perf_counter() - began
-    )
+        return Forecast(reason=f"cannot be planned ({type(error).__name__}: {first_line(error)})")
+    phases = {name: PhasePeak(**peak) for name, peak in made.by_phase.items()}
+    return Forecast(planned=phases, seconds=time.perf_counter() - began)
 
 
 def too_much(settings: RunSettings, planned: Phases) -> str | None:
@@ -83,7 +75,7 @@ def too_much(settings: RunSettings, planned: Phases) -> str | None:
 def available(settings: RunSettings) -> int | None:
     """Bytes that the run may use: the budget's, else what is free on the GPU, else the machine's or container's."""
     if settings.budget is not None:
-        return budget_bytes(settings.budget, "budget")
+        return budget_bytes(settings.budget)
     if resolve_device(settings.device) == "cuda":
         return free_bytes()
     return total()

@@ -80,6 +80,7 @@ def counted(
         model.zero_grad(set_to_none=True)
         model.eval()
         why = f"the ledger's pass failed ({type(error).__name__}: {first_line(error)})"
-        return Counted(None, None, {"ledger": why, "device_memory": why})
+        fields = ("ledger", "train_peak", "evaluate_peak", "device_memory")
+        return Counted(None, None, dict.fromkeys(fields, why))
     ledger: Phases = {name: PhasePeak(bytes=m.bytes, by_owner=dict(m.by_owner)) for name, m in peaks.items()}
     return Counted(ledger, device, {"device_memory": view} if isinstance(view, str) else {})

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from harness.config import composed, points, settings_from
+from harness.config import composed, describe, points, settings_from
 from harness.errors import UserError, nearest
 from harness.settings import Settings
-from harness.units import budget_bytes
+from harness.units import Budget, budget_bytes
 
 if TYPE_CHECKING:
     from harness.config import RunSettings
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class PlanSettings(Settings):
     """What is asked of a plan besides the run's settings."""
 
-    budget: str | None = None
+    budget: Budget | None = None
     """Memory of the device, such as 24GiB."""
     length: Annotated[int, Field(ge=2, strict=False)] | None = None
     """Tokens of every example."""
@@ -58,16 +58,9 @@ def plan_settings(given: list[str]) -> PlanSettings:
         try:
             made = PlanSettings.model_validate(values)
         except ValidationError as error:
-            for each in error.errors():
-                said = f"{each['msg'][0].lower()}{each['msg'][1:]}"
-                problems.append(f"plan.{each['loc'][0]}={each['input']}: {said}")
+            problems += describe(error, ("plan",), []).values()
     if made.measure and (made.length is not None or not made.masters):
         problems.append("plan.measure=true: measures the run as it is; leave plan.length and plan.masters out")
-    try:
-        if made.budget is not None:
-            budget_bytes(made.budget, "plan.budget")
-    except UserError as error:
-        problems += error.problems
     if problems:
         raise UserError(*problems)
     return made
@@ -78,7 +71,7 @@ def planned(arguments: list[str]) -> int:
     many = bool({"-m", "--multirun"} & set(arguments)) or any(a.startswith("+sweep=") for a in arguments)
     rest = [a for a in arguments if a not in ("-m", "--multirun")]
     asked = plan_settings([a for a in rest if a.startswith("plan.")])
-    budget = None if asked.budget is None else budget_bytes(asked.budget, "plan.budget")
+    budget = None if asked.budget is None else budget_bytes(asked.budget)
     rows = points([a for a in rest if not a.startswith("plan.")], many)
     problems: dict[str, None] = {}
     runs: list[tuple[str, RunSettings]] = []

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from harness.config import RunSettings, settings_from
 from harness.environment import resolve_device
 from harness.errors import UserError
-from harness.fit import Prediction
+from harness.fit import Forecast
 from harness.gpus import others, taken
 from harness.oom import held, kernel_kills
 from harness.results import Record, Status, finished, read_record, run_folder, write_atomically, write_record
@@ -113,7 +113,7 @@ def _run(config: DictConfig, settings: RunSettings, run: str, folder: Path) -> R
         method=settings.method.name,
         label=settings.label(),
         step=_step(folder),
-        planned=Prediction.read(folder).planned,
+        planned=Forecast.read(folder).planned,
         memory=None if ended.peak_rss is None else Memory(process_peak_rss=ended.peak_rss),
         null_reasons={} if ended.peak_rss else {"memory": "the process that could have told of it has ended too"},
         warnings=job["warnings"],

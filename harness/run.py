@@ -19,7 +19,7 @@ from harness.config import RunSettings
 from harness.environment import resolve_device
 from harness.errors import UserError
 from harness.evaluate import Scores, read_lines, write_lines
-from harness.fit import Prediction
+from harness.fit import Forecast
 from harness.forward import LabelForward
 from harness.inference import Latency
 from harness.measure import parameters
@@ -234,9 +234,9 @@ def _measured(
     with watch.phase("inference"):
         latency.measure("merged", answer, lambda: method.merge(model) if merges else model, copies)
 
-    prediction = Prediction.read(folder)
+    forecast = Forecast.read(folder)
     reasons = null_reasons(device, method, train_peak) | timing_reasons(speed, machine, WARM_UP)
-    reasons |= held.reasons | ({} if prediction.reason is None else {"planned": prediction.reason})
+    reasons |= held.reasons | ({} if forecast.reason is None else {"planned": forecast.reason})
     reasons |= latency.explained()
     if energy is None:
         reasons["energy"] = no_energy
@@ -256,7 +256,7 @@ def _measured(
         status="ok",
         step=state.step if state else 0,
         scored_step=(state.best_step if settings.eval.score == "best" else state.step) if state else 0,
-        seconds=({} if prediction.seconds is None else {"plan": prediction.seconds})
+        seconds=({} if forecast.seconds is None else {"plan": forecast.seconds})
         | watch.seconds
         | {"total": time.perf_counter() - watch.started},
         targets=sorted({re.sub(r"\d+(?=\.)", "*", name) for name in site.modules}),
@@ -268,7 +268,7 @@ def _measured(
             full_copy_bytes=base_parameters * DTYPES[settings.precision].itemsize,
         ),
         memory=memory(train_peak, evaluate_peak, meter),
-        planned=prediction.planned,
+        planned=forecast.planned,
         ledger=held.ledger,
         device_memory=held.device,
         throughput=speed,

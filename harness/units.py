@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
-from harness.errors import UserError
+from pydantic import AfterValidator
 
 UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 
-def budget_bytes(text: str, setting: str) -> int:
-    """Bytes of a budget such as `24GiB`, given for a setting of that name. Raises UserError."""
+def budget_bytes(text: str) -> int:
+    """Bytes of a budget such as `24GiB`. Raises ValueError with what is wrong and what to write."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(KiB|MiB|GiB|TiB)", text)
     if found and float(found[1]) > 0:
         return int(float(found[1]) * UNITS[found[2]])
@@ -24,7 +25,16 @@ def budget_bytes(text: str, setting: str) -> int:
     else:
         why = f"the unit {text[number.end() :].strip()} is not known or may mean powers of ten"
         example = f"{number[0]}GiB"
-    raise UserError(f"{setting}={text}: {why}; write {example}: KiB, MiB, GiB or TiB, powers of 1024")
+    raise ValueError(f"{why}; write {example}: KiB, MiB, GiB or TiB, powers of 1024")
+
+
+def _amount(text: str) -> str:
+    budget_bytes(text)
+    return text
+
+
+Budget = Annotated[str, AfterValidator(_amount)]
+"""An amount of memory in settings."""
 
 
 def in_units(size: int) -> str:

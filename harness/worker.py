@@ -296,7 +296,7 @@ def _do(job: dict[str, Any], base: Any, stopped: Callable[[], bool]) -> int:
     from harness import run as runner
     from harness.base import measure_base
     from harness.environment import resolve_device, usable_cores
-    from harness.fit import Prediction, predict, too_much
+    from harness.fit import Forecast, predict, too_much
     from harness.measure.memory import reached
     from harness.progress import ProgressFile
     from harness.results import Record, write_record
@@ -315,7 +315,7 @@ def _do(job: dict[str, Any], base: Any, stopped: Callable[[], bool]) -> int:
             rss, cuda = reached()
             cause += held(rss, cuda)
             fields["memory"] = Memory(process_peak_rss=rss, oom_cuda_allocated=cuda)
-        fields |= {"planned": Prediction.read(folder).planned, "seconds": watch.seconds}
+        fields |= {"planned": Forecast.read(folder).planned, "seconds": watch.seconds}
         write_record(Path(settings.results), Record(**fields, status=status, cause=cause, step=step))
         return 2 if user_error else 1
 

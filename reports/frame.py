@@ -73,27 +73,23 @@ OWNERS = (
 )
 """Owners of memory, as the ledger names them."""
 
-DERIVED = (
-    {
-        "trainable_percent_of_total": "parameters.trainable",
-        "general_text_loss_change_nats_per_token": "forgetting.loss_after",
-        "panel_share_change": "forgetting.panel_after",
-        "planned_peak_bytes": "planned",
-        "plan_error_percent": "planned",
-        "ledger_peak_bytes": "ledger",
-        "ledger_peak_phase": "ledger",
-        "device_residual_percent": "device_memory",
-    }
-    | {f"ledger_peak_{owner}_bytes": "ledger" for owner in OWNERS}
-    | {
-        "typos_score": "typos",
-        "paraphrases_mean_score": "paraphrases",
-        "paraphrases_lowest_score": "paraphrases",
-        "paraphrases_agreement": "paraphrases",
-        "prefill_ms": "inference",
-        "decode_ms_per_token": "inference",
-    }
-)
+DERIVED = {
+    "trainable_percent_of_total": "parameters.trainable",
+    "general_text_loss_change_nats_per_token": "forgetting.loss_after",
+    "panel_share_change": "forgetting.panel_after",
+    "planned_peak_bytes": "planned",
+    "plan_error_percent": "planned",
+    "ledger_peak_bytes": "ledger",
+    "ledger_peak_phase": "ledger",
+    **{f"ledger_peak_{owner}_bytes": "ledger" for owner in OWNERS},
+    "device_residual_percent": "device_memory",
+    "typos_score": "typos",
+    "paraphrases_mean_score": "paraphrases",
+    "paraphrases_lowest_score": "paraphrases",
+    "paraphrases_agreement": "paraphrases",
+    "prefill_ms": "inference",
+    "decode_ms_per_token": "inference",
+}
 """Column -> a field of the record whose absence explains that of the column."""
 
 QUALITY_ORDER = (
@@ -149,7 +145,6 @@ def why_missing(record: Record, path: str) -> str:
     if isinstance(value, float):
         return f"{parts[-1]} is not a finite number ({value})"
     names = [".".join(parts[:length]) for length in range(len(parts), 0, -1)] + parts[-1:]
-    names += ["ledger"] if path in ("train_peak", "evaluate_peak") else []  # they are its
     reasons = [record.null_reasons[name] for name in names if name in record.null_reasons]
     return reasons[0] if reasons else "not recorded"
 

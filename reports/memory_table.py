@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import pandas as pd
+
 from reports import columns as c
 from reports.compare import Comparison
 from reports.frame import OWNERS, PARTS, tidy
@@ -20,8 +24,6 @@ COUNTED = (
     c.Column("plan_error_percent", "planned against counted", "signed_percent", "%"),
     c.Column("ledger_peak_phase", "in", "text"),
 )
-
-
 DEVICE = (
     c.Column("device_peak_bytes", "device's peak", "memory"),
     c.Column("device_tensors_bytes", "of which tensors", "memory"),
@@ -33,15 +35,13 @@ def memory_table(sweep: Sweep, comparison: Comparison) -> Table:
     """A line a row: planned and counted peak, the error of the plan, owners at the peak, and the device's peaks."""
     cost = Comparison(hardware=comparison.hardware)  # costs are figures, not scores that rows are ranked by
     frame = tidy(sweep, cost)
-    owners = [
-        c.Column(column, owner.replace("_", " ").replace("kv", "KV"), "memory")
-        for owner in OWNERS
-        if (column := f"ledger_peak_{owner}_bytes") and (frame[column].fillna(0) > 0).any()
-    ]
-    parts = [
-        c.Column(column, part.replace("_", " "), "memory")
-        for part in PARTS
-        if part != "tensors" and (column := f"device_{part}_bytes") and (frame[column].fillna(0) != 0).any()
-    ]
+    owners = _held(frame, "ledger_peak_{}_bytes", OWNERS)
+    parts = _held(frame, "device_{}_bytes", [part for part in PARTS if part != "tensors"])
     shown = (*c.LABEL, *COUNTED, *owners, *DEVICE, *parts, RESIDUAL, *c.device_columns(frame))
     return build(f"{sweep.name}: memory", (ABOUT,), shown, sweep, cost, frame)
+
+
+def _held(frame: pd.DataFrame, pattern: str, names: Sequence[str]) -> list[c.Column]:
+    """The columns of names that hold anything in any row."""
+    found = [c.Column(pattern.format(name), name.replace("_", " ").replace("kv", "KV"), "memory") for name in names]
+    return [column for column in found if (frame[column.key].fillna(0) != 0).any()]

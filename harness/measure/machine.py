@@ -76,9 +76,7 @@ class MachineWatch:
     def ended(self) -> Machine:
         """What happened since."""
         end, load = clocks(), load_average()
-        found = machine(self.start, end, load, self.before, gemm_peak(self.device, self.dtype))
-        # Beside a run on a GPU the processes of runs on the others have cores of their own.
-        return found.model_copy(update={"noisy": noise(found, os.cpu_count() or 1, self.device)})
+        return machine(self.start, end, load, self.before, gemm_peak(self.device, self.dtype), self.device)
 
 
 def load_average() -> float | None:
@@ -86,7 +84,9 @@ def load_average() -> float | None:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
-def machine(start: Clocks, end: Clocks, load: float | None, before: float, after: float) -> Machine:
+def machine(
+    start: Clocks, end: Clocks, load: float | None, before: float, after: float, device: str = "cpu"
+) -> Machine:
     """What two looks at the clocks come to. `before`, `after`: peaks in floating-point operations per second."""
     cores, wall = usable_cores(), end.wall - start.wall
     steal = others = None
@@ -106,7 +106,7 @@ def machine(start: Clocks, end: Clocks, load: float | None, before: float, after
         drift=after / before - 1,
         noisy=[],
     )
-    return found.model_copy(update={"noisy": noise(found, os.cpu_count() or 1, "cpu")})
+    return found.model_copy(update={"noisy": noise(found, os.cpu_count() or 1, device)})
 
 
 def noise(found: Machine, all_cores: int, device: str) -> list[str]:
@@ -114,6 +114,7 @@ def noise(found: Machine, all_cores: int, device: str) -> list[str]:
     lines = []
     if found.steal is not None and found.steal > STEAL:
         lines.append(f"other guests of the host took {found.steal:.1%} of the cores")
+    # Beside a run on a GPU the processes of runs on the others have cores of their own.
     if device == "cpu" and found.others is not None and found.others > OTHERS:
         lines.append(f"other processes took {found.others:.0%} of the cores")
     if found.load is not None and found.load > LOAD * all_cores:
