@@ -19,7 +19,7 @@ def states_together(model: Any) -> None:
     """Let a model's output head see hidden states that lie together in memory.
 
     Where transformers asks for the last position alone, the head gets a slice. In bf16 a CPU then multiplies it row by
-    row and packs the head's weights for each: SmolLM2 read 32 prompts 4.6 times slower, with 1.7 GiB more. The scores
+    row and packs the head's weights for each: SmolLM2 read 32 prompts 3.6 times slower, with 1.7 GiB more. The scores
     are the same.
     """
     head = model.get_output_embeddings()
