@@ -14,6 +14,8 @@ import torch
 from harness import metrics
 from harness.data import Example, Source
 from harness.data.batching import Batch, Encoded, collate, collate_prompts
+from harness.data.tokens import closing
+from harness.decoding import end_tokens
 from harness.forward import LabelForward
 from harness.metrics import calibration
 from harness.metrics.classes import accuracy
@@ -55,6 +57,8 @@ class Prediction:
     """How many they are."""
     cut: bool = False
     """They are not all of its text."""
+    ended: bool | None = None
+    """A written answer ended by itself, not by the number of tokens that it may have; None for what is not written."""
 
 
 @torch.no_grad()
@@ -66,9 +70,9 @@ def generate(
     settings: Eval,
     progress: Callable[[int], None] = lambda done: None,
     source: Source | None = None,
-) -> list[str]:
-    """For each prompt the new text: up to the end token, cut and stripped as the task `source` says; None: its first
-    line alone."""
+) -> list[Prediction]:
+    """For each prompt the new text: up to an end token of the model, cut and stripped as the task `source` says; None:
+    its first line alone. The model is one that `decoding.settle` has seen."""
     from transformers import GenerationConfig
 
     # Beam options are refused by transformers where there are no beams.
@@ -78,24 +82,27 @@ def generate(
         max_new_tokens=settings.max_new_tokens,
         num_beams=settings.beams,
         no_repeat_ngram_size=settings.no_repeat_ngram or None,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=tokenizer.bos_token_id,
         **beams,
     )
+    ends = torch.tensor(end_tokens(model))
+    close = closing(tokenizer) if source is not None and source.chat else ""
     model.eval()
     device = model.get_input_embeddings().weight.device
     # Prompts of like length together, so that little is padding.
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
-    texts = [""] * len(prompts)
+    made = [Prediction("")] * len(prompts)
     for start in range(0, len(order), settings.batch_size):
         chosen = order[start : start + settings.batch_size]
         ids, mask = collate_prompts([prompts[i] for i in chosen], int(tokenizer.pad_token_id or 0))
         new = answer(model, ids.to(device), mask.to(device), config)
-        for i, text in zip(chosen, tokenizer.batch_decode(new, skip_special_tokens=True), strict=True):
-            texts[i] = first_line(text) if source is None else answer_of(text, source)
+        ended = torch.isin(new.cpu(), ends).any(1).tolist()
+        texts = tokenizer.batch_decode(new, skip_special_tokens=True)
+        for i, text, by_itself in zip(chosen, texts, ended, strict=True):
+            if close and close in text:
+                text, by_itself = text.partition(close)[0], True
+            made[i] = Prediction(first_line(text) if source is None else answer_of(text, source), ended=by_itself)
         progress(start + len(chosen))
-    return texts
+    return made
 
 
 @torch.no_grad()
@@ -185,7 +192,7 @@ def score_texts(predictions: Sequence[Prediction], examples: Sequence[Example]) 
         "perplexity": math.exp(min(loss, 700)),
         "word_perplexity": None if cut else math.exp(min(-sum(sums) / sum(words), 700)),
     }
-    tokens = "tokens of the test blocks but the first of each"
+    tokens = "tokens of the test blocks that have one in front, BOS included"
     signatures = {
         "loss": f"nats per token|{tokens}",
         "perplexity": f"exp of nats per token|{tokens}",
@@ -197,6 +204,12 @@ def score_texts(predictions: Sequence[Prediction], examples: Sequence[Example]) 
     ]
     reasons = {"word_perplexity": f"{cut} of {len(predictions)} blocks were cut; lower data.block"} if cut else {}
     return Scores(quality, signatures, tuple(lines), reasons)
+
+
+def share_ended(lines: Sequence[dict[str, Any]]) -> float | None:
+    """Share of the written answers that ended by themselves, 0 to 1; None where none was written."""
+    written = [line["ended"] for line in lines if "ended" in line]
+    return sum(written) / len(written) if written else None
 
 
 def answer_of(text: str, source: Source) -> str:

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from harness.data.batching import Batch, Encoded, collate
 from harness.data.panel import EMBEDDED, PanelItem, articles, correct, general_text, load_panel
+from harness.data.tokens import Texts, turn
 from harness.errors import UserError
 from harness.evaluate import Answer, generate
 from harness.forward import LabelForward
@@ -56,13 +57,14 @@ class TextLoss:
     """None for the base itself."""
 
 
-def spans(length: int, window: int, stride: int) -> list[tuple[int, int, int]]:
-    """Windows over a document of `length` tokens: begin, first scored token, end.
+def spans(length: int, window: int, stride: int, opening: int = 0) -> list[tuple[int, int, int]]:
+    """Windows over a document of `length` tokens, the first `opening` of them put in front of it: begin, first scored
+    token, end.
 
-    Each token is scored once, with at least `window - stride` tokens before it, or all there are. One with none is not
-    scored: the document's first, and where `stride` is `window`, that of each window.
+    Each token of the document is scored once, with at least `window - stride` tokens before it, or all there are. One
+    with none is not scored: the first where nothing is in front, and where `stride` is `window`, that of each window.
     """
-    found, done = [], 0
+    found, done = [], opening
     for begin in range(0, length, stride):
         end = min(begin + window, length)
         first = max(done, begin + 1)
@@ -86,13 +88,16 @@ def windows(model: Any, tokenizer: PreTrainedTokenizerBase, settings: Forgetting
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"forgetting.text={settings.text}: cannot be read as UTF-8 text ({error})") from None
     left = settings.max_tokens
+    texts = Texts(tokenizer, model.config.get_text_config().vocab_size)
+    opening = len(texts.opening)
     device, pad = model.get_input_embeddings().weight.device, int(tokenizer.pad_token_id or 0)
     found = []
     for document in articles(text) if settings.documents == "wikitext" else [text]:
-        ids = tokenizer(document, add_special_tokens=False, verbose=False)["input_ids"][:left]
-        left = None if left is None else left - len(ids)
-        for begin, first, end in spans(len(ids), settings.window, settings.stride):
-            found.append(collate([Encoded(tuple(ids[begin:end]), first - begin)], pad).to(device))
+        ids = texts.ids(document)
+        ids = ids if left is None else ids[: opening + left]
+        left = None if left is None else left - (len(ids) - opening)
+        for begin, first, end in spans(len(ids), settings.window, settings.stride, opening):
+            found.append(collate([Encoded(ids[begin:end], first - begin)], pad).to(device))
         if left == 0:
             break
     if not found:
@@ -164,14 +169,8 @@ def divergence(distances: torch.Tensor, agreed: int) -> Divergence:
 
 def panel_prompt(tokenizer: PreTrainedTokenizerBase, item: PanelItem) -> list[int]:
     """The instruction as the model was taught to read it: by its chat template where it has one."""
-    if tokenizer.chat_template:
-        text = tokenizer.apply_chat_template(
-            [{"role": "user", "content": item.prompt}], tokenize=False, add_generation_prompt=True
-        )
-    else:
-        text = item.prompt + "\n"
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return ids
+    texts = Texts(tokenizer)
+    return list(texts.chat([turn("user", item.prompt)]) if tokenizer.chat_template else texts.ids(item.prompt + "\n"))
 
 
 def panel_scores(
@@ -193,8 +192,8 @@ def panel_scores(
     short = settings.model_copy(update={"max_new_tokens": PANEL_TOKENS, "beams": 1, "no_repeat_ngram": 0})
     answers = generate(answer, model, tokenizer, prompts, short, progress)
     return [
-        {"task": item.task, "answer": answer, "right": correct(item, answer)}
-        for item, answer in zip(items, answers, strict=True)
+        {"task": item.task, "answer": made.text, "right": correct(item, made.text)}
+        for item, made in zip(items, answers, strict=True)
     ]
 
 

@@ -114,7 +114,8 @@ def answers_of(run: FinishedRun, model: Any, tokenizer: Any, sources: Sequence[s
         raise UserError(f"{run.name}: sorts texts into classes and writes none; name runs that generate text")
     encoder = encoder_of(settings, (model, tokenizer))
     prompts = [encoder.prompt(Example(source, ()), settings.eval.max_new_tokens) for source in sources]
-    return generate(settings.method.generate, model, tokenizer, prompts, settings.eval, source=settings.data)
+    made = generate(settings.method.generate, model, tokenizer, prompts, settings.eval, source=settings.data)
+    return [each.text for each in made]
 
 
 def taken_off(model: Any) -> Any | None:

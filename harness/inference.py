@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from harness.cache import build_once
+from harness.data.tokens import opening
 from harness.errors import first_line
 from harness.results import write_atomically
 from harness.sections import Inference
@@ -125,7 +126,10 @@ class Latency:
         if (needed := chosen.prompt_tokens + new + _virtual_tokens(model)) > context:
             raise ValueError(f"inference.prompt_tokens: {needed} tokens in all, the model reads {context}; lower it")
         device = model.get_input_embeddings().weight.device
-        ids = prompts(len(self.tokenizer), self.tokenizer.all_special_ids, batch, chosen.prompt_tokens).to(device)
+        rows = min(len(self.tokenizer), core.config.get_text_config().vocab_size)
+        ids = prompts(rows, self.tokenizer.all_special_ids, batch, chosen.prompt_tokens).to(device)
+        first = opening(self.tokenizer)[: chosen.prompt_tokens]
+        ids[:, : len(first)] = ids.new_tensor(first)  # as any text of this model begins
         write = _classify(model, ids, self.settings) if head else _write(answer, model, ids)
         self.meter.start()
         with torch.no_grad():
@@ -161,7 +165,7 @@ def _write(answer: Answer, model: Any, ids: Any) -> Callable[[int], Any]:
 
     def write(new: int) -> Any:
         config = GenerationConfig(  # type: ignore[no-untyped-call]
-            do_sample=False, max_new_tokens=new, min_new_tokens=new, pad_token_id=model.config.pad_token_id
+            do_sample=False, max_new_tokens=new, min_new_tokens=new
         )
         return answer(model, ids, ids.new_ones(ids.shape), config)
 

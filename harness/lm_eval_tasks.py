@@ -100,12 +100,22 @@ def wrapped(answer: Answer, model: Any, tokenizer: Any, batch_size: int) -> Any:
     from transformers import GenerationConfig
 
     class Adapted(HFLM):  # type: ignore[misc]
+        add_bos_token: bool | None
+
+        def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:
+            # The library puts BOS in front of a text itself; with the tokenizer's own there would be two.
+            before = self.add_bos_token
+            self.add_bos_token = False
+            try:
+                found: list[float] = super().loglikelihood_rolling(requests, disable_tqdm)
+            finally:
+                self.add_bos_token = before
+            return found
+
         def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
             config = GenerationConfig(  # type: ignore[no-untyped-call]
                 do_sample=False,
                 max_new_tokens=max_length - context.shape[1],
-                pad_token_id=tokenizer.pad_token_id,
-                eos_token_id=tokenizer.eos_token_id,
             )
             return torch.cat([context, answer(model, context, options["attention_mask"], config)], dim=1)
 

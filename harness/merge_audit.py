@@ -166,7 +166,7 @@ def time_side_by_side(variants: Sequence[Variant], run: FinishedRun, task: Task)
 
     count = run.settings.eval.max_new_tokens
     config = GenerationConfig(  # type: ignore[no-untyped-call]
-        do_sample=False, max_new_tokens=count, min_new_tokens=count, pad_token_id=task.pad, eos_token_id=None
+        do_sample=False, max_new_tokens=count, min_new_tokens=count
     )
     ids, mask = (tensor.to(task.device) for tensor in collate_prompts([task.first_prompt()], task.pad))
     for number in range(ROUNDS + 1):

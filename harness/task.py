@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +13,8 @@ from harness import data, targets
 from harness.data import Example, Source
 from harness.data.batching import Batch, Encoded, collate, training_batches
 from harness.data.encoding import Encoder
+from harness.data.tokens import usable
+from harness.decoding import settle, stated
 from harness.environment import resolve_device
 from harness.errors import UserError
 from harness.evaluate import (
@@ -52,6 +55,7 @@ def load_base(settings: RunSettings) -> Base:
             lambda quantized: settings.model.load(dtype, device, quantized, settings.data.head_classes),
         )
     states_together(base[0])
+    settle(*base)
     return base
 
 
@@ -100,8 +104,10 @@ def together(parts: Sequence[tuple[str, list[int], Scores]]) -> Scores:
 def encoder_of(settings: RunSettings, base: Base) -> Encoder:
     """What turns examples of the run's data into token ids of this model."""
     model, tokenizer = base
-    start = model.config.decoder_start_token_id if kind_of(settings, model) == "seq2seq" else None
-    return Encoder(tokenizer, settings.data, settings.train.max_length, context_of(model.config), start)
+    config = model.config
+    start = config.decoder_start_token_id if kind_of(settings, model) == "seq2seq" else None
+    length, rows = settings.train.max_length, config.get_text_config().vocab_size
+    return Encoder(tokenizer, settings.data, length, context_of(config), start, rows)
 
 
 def site_of(
@@ -129,8 +135,8 @@ class Task:
         splits, _ = data.load(settings.data)
         self.device = model.get_input_embeddings().weight.device
         self.kind = kind_of(settings, model)
+        self.pad = model.config.pad_token_id = usable(tokenizer, model.config, self.kind != "classification")
         self.encoder = encoder_of(settings, base)
-        self.pad = model.config.pad_token_id = int(tokenizer.pad_token_id)
         self.train = splits.train
         self.test = by_task(splits.test, settings.eval.test_examples)
         chosen = by_task(splits.validation, settings.train.validation_examples)
@@ -197,8 +203,8 @@ class Task:
         else:
             for source, chosen in self._of_each_task(self.prompts):
                 prompts = [self.prompts[i] for i in chosen]
-                texts_ = generate(answer, model, self.tokenizer, prompts, self.settings.eval, progress, source)
-                made |= zip(chosen, map(Prediction, texts_), strict=True)
+                written = generate(answer, model, self.tokenizer, prompts, self.settings.eval, progress, source)
+                made |= zip(chosen, written, strict=True)
         judged = [encoded for rows in self.judged.values() for encoded in rows]
         found = iter(log_likelihoods(forward, judged, size, self.pad, self.device, progress))
         for i, rows in self.judged.items():
@@ -229,8 +235,16 @@ class Task:
                 scores = score_classes(examples, made, source)
             else:
                 scores = score(examples, [prediction.text for prediction in made], source.metrics)
-            parts.append((examples[0].task, chosen, scores))
+            parts.append((examples[0].task, chosen, self._as_written(scores, made)))
         return parts[0][2] if len(parts) == 1 and not parts[0][0] else together(parts)
+
+    def _as_written(self, scores: Scores, made: Sequence[Prediction]) -> Scores:
+        """The scores, with which answers ended by themselves, and how they were written; as they are where none was."""
+        if all(prediction.ended is None for prediction in made):
+            return scores
+        lines = (line | {"ended": p.ended} for line, p in zip(scores.lines, made, strict=True))
+        said = {"answers": stated(self.settings.eval, self.model, self.tokenizer)}
+        return replace(scores, lines=tuple(lines), signatures=scores.signatures | said)
 
     def site(self) -> Site:
         """Where a method is applied."""

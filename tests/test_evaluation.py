@@ -40,7 +40,8 @@ def texts(a: Adapted, size: int, beams: int = 1) -> list[str]:
     prompts = [a.task.encoder.prompt(e, 12) for e in a.task.train[:8]]
     assert len({len(prompt) for prompt in prompts}) > 4
     changed = a.settings.eval.model_copy(update={"batch_size": size, "beams": beams})
-    return generate(a.settings.method.generate, a.model, Shown(a.tokenizer), prompts, changed)
+    made = generate(a.settings.method.generate, a.model, Shown(a.tokenizer), prompts, changed)
+    return [each.text for each in made]
 
 
 class Shown:

@@ -129,7 +129,8 @@ def test_the_timed_answer_is_the_greedy_one(overrides: list[str]) -> None:
     evaluation = a.settings.eval.model_copy(update={"max_new_tokens": 6})
     texts = generate(a.settings.method.generate, a.model, a.tokenizer, ids.tolist(), evaluation)
     found = a.tokenizer.batch_decode(tokens, skip_special_tokens=True)
-    assert [text.strip().splitlines()[0].strip() if text.strip() else "" for text in found] == texts
+    shown = [text.strip().splitlines()[0].strip() if text.strip() else "" for text in found]
+    assert shown == [text.text for text in texts]
 
 
 def test_merged_and_unmerged_write_the_same_tokens() -> None:

@@ -179,8 +179,8 @@ def test_chat_template(tokenizer: Any) -> None:
     shown = "<user>before:</user><assistant>no</assistant><user>ask:</user><assistant>"
     assert tokenizer.decode(chat.prompt(example, 1, [shot])) == shown
     pair = chat.pair(example, "yes")
-    assert tokenizer.decode(pair.ids) == "<user>ask:</user><assistant>yes<end>"
-    assert tokenizer.decode(pair.ids[pair.scored_from :]) == "yes<end>"
+    assert tokenizer.decode(pair.ids) == "<user>ask:</user><assistant>yes</assistant><end>"
+    assert tokenizer.decode(pair.ids[pair.scored_from :]) == "yes</assistant><end>"
     plain = encoder(tokenizer, context=200)
     assert plain.prompt(example, 1, [shot]) == tokenizer("before: no\n\nask:")["input_ids"]
     assert tokenizer.decode(plain.pair(example, "yes").ids) == "ask: yes<end>"
@@ -195,15 +195,20 @@ def test_a_long_input_loses_text_on_the_side_that_is_named(tokenizer: Any, side:
     """One token a character: 60 tokens hold 50 of the prompt before 10 of an answer, less what the template adds."""
     tokenizer.chat_template = CHAT
     made = encoder(tokenizer, f"data.truncate={side}", f"data.chat={chat}")
-    room = 50 - len("<user></user><assistant>") * chat
-    prompt = f"{LONG}:"
-    kept = prompt[-room:] if side == "left" else prompt[:room]
-    expected = f"<user>{kept}</user><assistant>" if chat else kept
+
+    def expected(room: int) -> str:
+        room, prompt = room - len("<user></user><assistant>") * chat, f"{LONG}:"
+        kept = prompt[-room:] if side == "left" else prompt[:room]
+        return f"<user>{kept}</user><assistant>" if chat else kept
+
     fitted = made.fit(Example(LONG, ("yes",)), 10)
-    assert (tokenizer.decode(fitted.ids), fitted.cut) == (expected, True)
+    assert (tokenizer.decode(fitted.ids), fitted.cut) == (expected(50), True)
     assert not made.fit(Example("short", ("yes",)), 10).cut
-    pair = made.pair(Example(LONG, ("12345678",)), "12345678" if not chat else "123456789")
-    assert (tokenizer.decode(pair.ids[: pair.scored_from]), pair.cut) == (expected, True)
+    answer = "12345678</assistant><end>" if chat else " 12345678<end>"
+    pair = made.pair(Example(LONG, ("12345678",)), "12345678")
+    assert tokenizer.decode(pair.ids[pair.scored_from :]) == answer
+    taken = len(answer) - len("<end>") + 1
+    assert (tokenizer.decode(pair.ids[: pair.scored_from]), pair.cut) == (expected(60 - taken), True)
     assert len(pair.ids) == 60
 
 

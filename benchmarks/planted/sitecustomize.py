@@ -7,6 +7,7 @@ quality  decoding leaves out the first word of every seventh answer
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.abc
 import importlib.machinery
 import os
@@ -69,9 +70,12 @@ def plant_in_task(module: Any) -> None:
     if "quality" in PLANTED:
         generate = module.generate
 
-        def short(*arguments: Any) -> list[str]:
-            texts = generate(*arguments)
-            return [text if i % EVERY else text.partition(" ")[2] for i, text in enumerate(texts)]
+        def short(*arguments: Any) -> list[Any]:
+            made = generate(*arguments)
+            return [
+                each if i % EVERY else dataclasses.replace(each, text=each.text.partition(" ")[2])
+                for i, each in enumerate(made)
+            ]
 
         module.generate = short
 

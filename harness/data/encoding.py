@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.data import Example, Source
 from harness.data.batching import Encoded
+from harness.data.tokens import Ids, Texts, Turn, end_of, turn
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,8 +34,11 @@ class Encoder:
         max_length: int,
         context: int,
         decoder_start: int | None = None,
+        rows: int | None = None,
     ) -> None:
-        """`decoder_start`: the token that a sequence-to-sequence model's answers start from; None for others."""
+        """`decoder_start`: the token that a sequence-to-sequence model's answers start from; None for others. `rows`:
+        tokens that the model's embeddings have; None: not known."""
+        self.texts = Texts(tokenizer, rows)
         self.tokenizer = tokenizer
         self.source = source
         self.max_length = max_length
@@ -69,13 +73,15 @@ class Encoder:
             made = Encoded(prompt.ids, label=source.head_classes.index(reference), cut=prompt.cut)
         elif self.decoder_start is not None:
             prompt = self._cut(example, limit)
-            completion, cut = self._answer(source, reference, limit - 1)
+            completion, cut = _shortened(self._ended(reference), limit - 1, source)
             made = Encoded(prompt.ids, answer=(self.decoder_start, *completion), cut=prompt.cut or cut)
         else:
-            whole = len(self._encoded(example, source.render(example), ()))
+            whole = self._encoded(example, source.render(example), ())
             # Where both do not fit, an answer may keep half of the room.
-            completion, cut = self._answer(source, self._lead(example) + reference, max(limit - whole, limit // 2))
-            prompt = self._cut(example, limit - len(completion))
+            room = max(limit - len(whole), limit // 2)
+            completion, cut = _shortened(self._completion(example, whole, reference), room, source)
+            fits = len(whole) + len(completion) <= limit
+            prompt = Prompt(whole, False) if fits else self._cut(example, limit - len(completion))
             if len(prompt.ids) + 1 > self.context:
                 self.fit(example, 1)  # says so
             made = Encoded((*prompt.ids, *completion), scored_from=len(prompt.ids), cut=prompt.cut or cut)
@@ -91,8 +97,12 @@ class Encoder:
         out. Raises UserError where one class's tokens begin another's, so that their likelihoods cannot be compared."""
         source = self.source.of(example)
         classes = source.classes or ()
-        lead = self._lead(example) if self._causal(example) else ""
-        answers = [self.tokenizer(lead + each, add_special_tokens=False)["input_ids"] for each in classes]
+        # Behind the same prompt; the last token is the one that ends an answer.
+        if self._causal(example):
+            whole = self._encoded(example, source.render(example), shots)
+            answers = [self._completion(example, whole, each, shots)[:-1] for each in classes]
+        else:
+            answers = [self._ended(each)[:-1] for each in classes]
         for i, one in enumerate(answers):
             for j, other in enumerate(answers):
                 if i != j and other[: len(one)] == one:
@@ -127,41 +137,50 @@ class Encoder:
 
     def _encoded(self, example: Example, text: str, shots: Sequence[Example]) -> tuple[int, ...]:
         source = self.source.of(example)
-        causal = self._causal(example)
         if source.chat:
-            if not self.tokenizer.chat_template:
-                raise UserError("data.chat=true: the model has no chat template; use data.chat=false")
-            turns = [
-                turn
-                for shot in shots
-                for turn in (_turn("user", source.render(shot)), _turn("assistant", shot.references[0]))
-            ]
-            rendered = self.tokenizer.apply_chat_template(
-                [*turns, _turn("user", text)], tokenize=False, add_generation_prompt=True
-            )
-            return tuple(self.tokenizer(rendered, add_special_tokens=False)["input_ids"])
-        before = "".join(f"{source.render(shot)}{self._lead(shot)}{shot.references[0]}\n\n" for shot in shots)
+            return self.texts.chat(_turns(source, text, shots))
+        whole = self._before(source, shots) + text
         # An encoder reads a whole text, with the tokens that mark its ends; a causal model goes on with it.
-        return tuple(self.tokenizer(before + text, add_special_tokens=not causal)["input_ids"])
+        return (
+            self.texts.ids(whole)
+            if self._causal(example)
+            else self.texts.checked(tuple(self.tokenizer(whole)["input_ids"]))
+        )
+
+    def _before(self, source: Source, shots: Sequence[Example]) -> str:
+        """Solved examples in front of a text."""
+        return "".join(f"{source.render(shot)}{self._lead(shot)}{shot.references[0]}\n\n" for shot in shots)
+
+    def _completion(self, example: Example, prompt: Ids, reference: str, shots: Sequence[Example] = ()) -> Ids:
+        """What a causal model is to answer behind the whole prompt, of these ids, with the token that ends it."""
+        source = self.source.of(example)
+        text = source.render(example)
+        if source.chat:
+            return self.texts.answer(_turns(source, text, shots), prompt, reference)
+        before = self._before(source, shots) + text
+        return (*self.texts.following(before, prompt, self._lead(example) + reference), end_of(self.tokenizer))
+
+    def _ended(self, reference: str) -> Ids:
+        """The same of a decoder, which starts anew."""
+        ids = self.tokenizer(reference, add_special_tokens=False)["input_ids"]
+        return (*self.texts.checked(tuple(ids)), end_of(self.tokenizer))
 
     def _plain(self, source: Source, text: str, limit: int) -> Encoded:
-        """A text whose tokens all count, but for the first."""
+        """A text whose tokens all count, but for those that the tokenizer puts in front, or else the first."""
         if self.decoder_start is not None:
             raise UserError(f"data={source.name}: language modelling needs a causal model; choose one")
-        ids = self._completion(text)[:-1]
-        if len(ids) <= limit or source.truncate == "error":
-            return Encoded(ids, scored_from=1)
-        return Encoded(ids[:limit] if source.truncate == "right" else ids[-limit:], scored_from=1, cut=True)
+        ids, opening = self.texts.ids(text), len(self.texts.opening)
+        cut = len(ids) > limit and source.truncate != "error"
+        if cut:
+            ids = ids[:limit] if source.truncate == "right" else ids[:opening] + ids[len(ids) - limit + opening :]
+        return Encoded(ids, scored_from=max(opening, 1), cut=cut)
 
-    def _answer(self, source: Source, text: str, limit: int) -> tuple[tuple[int, ...], bool]:
-        """An answer and its end token; cut at its end where it has over `limit` tokens and the task lets it be."""
-        ids = self._completion(text)
-        if len(ids) <= limit or source.truncate == "error":
-            return ids, False
-        return ids[:limit], True
 
-    def _completion(self, text: str) -> tuple[int, ...]:
-        return (*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id)
+def _shortened(ids: Ids, limit: int, source: Source) -> tuple[Ids, bool]:
+    """An answer, cut at its end where it has over `limit` tokens and the task lets it be; and whether it was."""
+    if len(ids) <= limit or source.truncate == "error":
+        return ids, False
+    return ids[:limit], True
 
 
 def _kept(text: str, count: int, side: str) -> str:
@@ -169,5 +188,7 @@ def _kept(text: str, count: int, side: str) -> str:
     return text[len(text) - count :] if side == "left" else text[:count]
 
 
-def _turn(role: str, content: str) -> dict[str, str]:
-    return {"role": role, "content": content}
+def _turns(source: Source, text: str, shots: Sequence[Example]) -> list[Turn]:
+    """The user's turn, behind those of solved examples."""
+    solved = [(turn("user", source.render(shot)), turn("assistant", shot.references[0])) for shot in shots]
+    return [*(each for pair in solved for each in pair), turn("user", text)]

@@ -103,7 +103,10 @@ def read_parts(
         config = AutoConfig.from_pretrained(source, revision=revision, **label_options(classes))
     except (OSError, ValueError) as error:
         raise _unreadable(source, error) from None
-    if tokenizer.pad_token_id is None:
+    ends = getattr(config.get_text_config(), "eos_token_id", None)
+    if tokenizer.eos_token_id is None and ends is not None:
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(ends[0] if isinstance(ends, list) else ends)
+    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
         tokenizer.pad_token = tokenizer.eos_token
     return config, tokenizer
 
@@ -121,6 +124,8 @@ def save_pretrained(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     model.save_pretrained(partial)
+    if own := getattr(model, "own_generation_config", None):  # what it came with, for those who use it elsewhere
+        own.to_json_file(partial / "generation_config.json")
     tokenizer.save_pretrained(partial)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
