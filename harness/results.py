@@ -34,6 +34,7 @@ from harness.errors import UserError
 from harness.sections import (
     EVALUATION,
     TRAINING,
+    Checks,
     DeviceMemory,
     Energy,
     Forgetting,
@@ -111,6 +112,9 @@ class Record(BaseModel):
     baselines: dict[str, float] = {}
     """Answers that need no model: BLEU of `join_slots`, `best_constant`; accuracy of `most_frequent_class`."""
     test_examples: int | None = None
+    ended: float | None = None
+    """Share of the written answers to test examples that ended by themselves, not by `eval.max_new_tokens`."""
+    checks: Checks | None = None
     train_tokens: int | None = None
     """Prompt and completion tokens that training consumed, padding not counted."""
     truncated: dict[str, tuple[int, int]] = {}

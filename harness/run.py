@@ -15,10 +15,11 @@ from typing import Any
 import torch
 
 from harness.base import BaseFolders, measure_forgetting, measure_lm_eval
+from harness.checks import SelfCheck, faults
 from harness.config import RunSettings
 from harness.environment import resolve_device
 from harness.errors import UserError
-from harness.evaluate import Scores, read_lines, write_lines
+from harness.evaluate import Scores, read_lines, share_ended, write_lines
 from harness.fit import Forecast
 from harness.forward import LabelForward
 from harness.inference import Latency
@@ -138,6 +139,7 @@ def _measured(
         site = task.site()
         cautions = method.warnings(model, site)
         untouched = base_tensors(model)
+        check = SelfCheck(settings, model, site)
         model = method.apply(model, site)
         to_master_precision(model)
         if not any(p.requires_grad for p in model.parameters()) and method.trains:
@@ -154,6 +156,7 @@ def _measured(
     quality: dict[str, float | None] = {}
     if method.trains:
         assert method.lr is not None
+        check.start(model)
         surroundings = MachineWatch(device, DTYPES[settings.precision])
         meter.start()
         energy_meter = EnergyMeter(device == "cuda", shared=bool(watch.warnings))
@@ -185,6 +188,7 @@ def _measured(
         best = settings.eval.score == "best"
         quality["val_loss"] = state.best_loss if best else state.curve[-1]["val_loss"]
         del trainer
+        check.trained(model, state)
     with watch.phase("ledger"):
         held = counted(settings, task, untouched, model, forward, folder, view)
         del untouched, view
@@ -193,6 +197,8 @@ def _measured(
         forward = LabelForward(model, DTYPES[settings.precision])
     with watch.phase("save"):
         adapter_bytes = method.save(model, folder / "adapter")
+        if method.trains:
+            check.saved(model, forward, task.validation[0])
 
     def predict(texts: Task) -> Any:
         return texts.predict(method.generate, model, forward, watch.progress)
@@ -233,14 +239,21 @@ def _measured(
     copies = sum(p.nbytes for p in model.parameters()) if merges and device == "cpu" else 0
     with watch.phase("inference"):
         latency.measure("merged", answer, lambda: method.merge(model) if merges else model, copies)
+    if method.trains:
+        with watch.phase("check"):
+            check.reload(folder / "adapter")
 
-    forecast = Forecast.read(folder)
+    forecast, checks = Forecast.read(folder), check.section()
     reasons = null_reasons(device, method, train_peak) | timing_reasons(speed, machine, WARM_UP)
     reasons |= held.reasons | ({} if forecast.reason is None else {"planned": forecast.reason})
-    reasons |= latency.explained()
+    reasons |= latency.explained() | check.reasons
     if energy is None:
         reasons["energy"] = no_energy
     reasons |= {f"quality.{name}": reason for name, reason in scores.reasons.items()}
+    if not task.prompts or task.kind == "classification":
+        reasons["ended"] = "no answers are written"
+    if checks is None:
+        reasons["checks"] = "nothing is trained"
     if task.kind != "causal":
         reasons["forgetting"] = "general text and the panel need a causal model"
         reasons["lm_eval"] = "its tasks need a causal model"
@@ -280,6 +293,8 @@ def _measured(
         signatures=scores.signatures | {"val_loss": VAL_LOSS[task.kind]},
         baselines=before["baselines"],
         test_examples=len(task.test),
+        ended=share_ended(scores.lines),
+        checks=checks,
         truncated=task.truncated,
         train_tokens=state.tokens if state else 0,
         forgetting=forgotten,
@@ -291,7 +306,8 @@ def _measured(
     with watch.phase("track"):
         warnings = tracking.finish(record, scores.lines)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
-    return record.model_copy(update={"warnings": watch.warnings + cautions + warnings})
+    found = faults(checks, method.facts) if checks else []
+    return record.model_copy(update={"warnings": watch.warnings + cautions + found + warnings})
 
 
 def null_reasons(device: str, method: Method, train: Peak | None) -> dict[str, str]:

@@ -76,6 +76,30 @@ def highest(phases: Phases) -> tuple[str, PhasePeak]:
     return max(phases.items(), key=lambda item: item[1].bytes)
 
 
+class Checks(Section):
+    """What a run found of itself; what is not as it should be is a warning of the record too."""
+
+    tensors: int
+    """Tensors that are trained."""
+    without_gradient: list[str] | None = None
+    """Those of them that had no gradient but zeros in the first three steps."""
+    unchanged: list[str] = []
+    """Those that training left as they were."""
+    supervised_share: float
+    """Share of the tokens trained on that counted in the loss, 0 to 1."""
+    modules: dict[str, tuple[int, int]] = {}
+    """By ending of the requested modules' names: how many there are, and in how many of them a tensor is trained."""
+    saved_otherwise: list[str] | None = None
+    """Trained tensors that, loaded again onto a new base, differ from those that were scored."""
+    reload_difference: float | None = None
+    """Largest absolute difference of a logit between the scored model and the one loaded again, on one validation
+    batch."""
+    reloads: bool | None = None
+    """That difference is no more than rounding."""
+    load_error: str | None = None
+    """Why the saved adapter cannot be loaded."""
+
+
 class Throughput(Section):
     """Training speed after warm-up steps; padding is not counted."""
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 WARM_UP = 3
 """First steps, whose time is not counted but whose floating-point operations are."""
+LOOKED_AT = 3
+"""First steps by which every trained tensor has had a gradient: factors that start at zero hold back that of others in
+the first, and so does a rate that is warmed up from zero."""
 
 
 class RunEnded(Exception):
@@ -43,6 +46,12 @@ class State:
     step: int = 0
     tokens: int = 0
     """Tokens of text trained on."""
+    labels: int = 0
+    """Those of them that counted in the loss."""
+    looked: int = 0
+    """Steps in which gradients were looked at, at most `LOOKED_AT`."""
+    idle: list[str] = field(default_factory=list)
+    """Trained tensors that had none but zeros in those steps."""
     curve: list[dict[str, float]] = field(default_factory=list)
     """A line a step: loss, lr, grad_norm, tokens, samples; `seconds` of the step with its batches there, of which
     `forward_seconds`, `backward_seconds` and `step_seconds` (clipping, optimizer, schedule); `data_seconds` and
@@ -188,12 +197,14 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if not overflowed:
+            self._look()
             self.method.after_step(self.model, state.step + 1)
         self.scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)
         state.step += 1
         tokens = sum(batch.tokens for batch in group)
         state.tokens += tokens
+        state.labels += labels
         line = {
             "step": state.step,
             "loss": loss,
@@ -207,6 +218,19 @@ class Trainer:
         if counter is not None and counter.total is not None:
             line["flops"] = counter.total
         return line if penalty is None else line | {"penalty": penalty.item()}
+
+    def _look(self) -> None:
+        """Note which tensors have had a gradient. Raises RunEnded where none had any in all of `LOOKED_AT` steps."""
+        state = self.state
+        if state.looked == LOOKED_AT:
+            return
+        left = state.idle if state.looked else list(self.parameters)
+        grads = {name: self.parameters[name].grad for name in left}
+        state.idle = [name for name, grad in grads.items() if grad is None or not grad.any()]
+        state.looked += 1
+        if state.looked == LOOKED_AT and len(state.idle) == len(self.parameters):
+            cause = f"none of the {len(state.idle)} trained tensors had a gradient in the first {LOOKED_AT} steps"
+            raise RunEnded("error", f"{cause}: nothing would be trained; choose other targets", state.step)
 
     def _validate(self) -> float:
         loss = self.forward.mean_loss(self.validation)

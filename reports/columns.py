@@ -91,6 +91,7 @@ PARAPHRASES = (
     Column("paraphrases_lowest_score", "lowest", "score"),
     Column("paraphrases_agreement", "same prediction in other templates", "share"),
 )
+ENDED = (Column("answers_ended", "answers that ended by themselves", "share"),)
 SECONDS = (Column("total_seconds", "wall time", "seconds", "s"),)
 STATUS = (Column("status", "status", "text"),)
 RANK = (Column("rank", "r", "count"),)

@@ -28,6 +28,7 @@ FIELDS = {
     "step": "step",
     "scored_step": "scored_step",
     "test_examples": "test_examples",
+    "answers_ended": "ended",
     "train_tokens": "train_tokens",
     "trainable_parameters": "parameters.trainable",
     "added_parameters": "parameters.added",

@@ -71,7 +71,7 @@ def methods_table(sweep: Sweep, comparison: Comparison) -> Table:
     optimizer = c.OPTIMIZER if frame["optimizer"].nunique() > 1 else ()
     otherwise: tuple[c.Column, ...] = c.TYPOS if frame["typos_score"].notna().any() else ()
     otherwise += c.PARAPHRASES if frame["paraphrases_agreement"].notna().any() else ()
-    shown = (*c.LABEL, *c.LEARNING_RATE, *optimizer, *cost, *scores, *otherwise, *c.FORGETTING, *c.SECONDS)
+    shown = (*c.LABEL, *c.LEARNING_RATE, *optimizer, *cost, *scores, *otherwise, *c.ENDED, *c.FORGETTING, *c.SECONDS)
     counts = ", ".join(f"{number} {name}" for name, number in sweep.count().items())
     runs = f"{len(sweep.runs)} run{'s' if len(sweep.runs) != 1 else ''}: {counts}."
     return build(f"{sweep.name}: methods", (sweep.question, runs, protocol(sweep)), shown, sweep, comparison, frame)

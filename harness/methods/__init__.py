@@ -76,6 +76,13 @@ class Facts(Settings):
     architecture: str = "llama"
     """The tiny architecture (`model.architecture` of `model=tiny_random`) that it is tested on."""
 
+    resting: list[str] = Field(default_factory=list)
+    """Expressions of the names of tensors that get no gradient and stay as they are, though they count as trained."""
+    remade: list[str] = Field(default_factory=list)
+    """Those of trained tensors that are not saved as they are, but what they make is."""
+    beside: bool = False
+    """What is trained stands beside the chosen modules, in the module that holds them."""
+
     @model_validator(mode="after")
     def _says_why(self) -> Facts:
         if (self.start == "changed") != (self.start_reason is not None):
