@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError, first_line
@@ -51,7 +52,12 @@ class Texts:
         that ends it; the tokenizer's end token where the template writes none. Raises UserError."""
         before, said = asked(self.tokenizer, turns), answered(self.tokenizer, turns, text)
         ids = self._behind(prompt, self._bare(before + said), said)
-        return self.checked(ended(self.tokenizer, ids) or (*ids, end_of(self.tokenizer)))
+        return self.checked(ended(self.tokenizer, ids, self.special) or (*ids, end_of(self.tokenizer)))
+
+    @cached_property
+    def special(self) -> frozenset[int]:
+        """Tokens that stand for no text."""
+        return special_tokens(self.tokenizer)
 
     def checked(self, ids: Ids) -> Ids:
         """The ids. Raises UserError where the model's embeddings lack one."""
@@ -105,7 +111,8 @@ def turn(role: str, content: str) -> Turn:
 
 def turn_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
     """The token with which the chat template ends an assistant's turn; None where it has no such token."""
-    ids = ended(tokenizer, tuple(tokenizer(_behind_answer(tokenizer), add_special_tokens=False)["input_ids"]))
+    behind = tuple(tokenizer(_behind_answer(tokenizer), add_special_tokens=False)["input_ids"])
+    ids = ended(tokenizer, behind, special_tokens(tokenizer))
     return ids[-1] if ids else None
 
 
@@ -124,10 +131,14 @@ def _behind_answer(tokenizer: PreTrainedTokenizerBase) -> str:
         return ""
 
 
-def ended(tokenizer: PreTrainedTokenizerBase, ids: Ids) -> Ids | None:
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Tokens that stand for no text."""
+    return frozenset(number for number, token in tokenizer.added_tokens_decoder.items() if token.special)
+
+
+def ended(tokenizer: PreTrainedTokenizerBase, ids: Ids, special: frozenset[int]) -> Ids | None:
     """The ids of a turn up to the special token that ends it, without the white space that parts it from the next one;
     None where no special token does."""
-    special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     last = max((i for i, number in enumerate(ids) if number in special), default=-1)
     behind: Any = tokenizer.decode(list(ids[last + 1 :]))
     return None if last < 0 or behind.strip() else ids[: last + 1]
