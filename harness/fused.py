@@ -6,6 +6,8 @@ from collections import Counter
 from typing import Any
 
 import torch
+from peft.tuners.trainable_tokens import TrainableTokensLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -83,16 +85,21 @@ def restore(model: Any) -> Any:
     return model
 
 
-def untie(model: Any) -> None:
-    """Give adapted embeddings that share their weight with another layer, such as the output head, a copy of their own:
-    merged into the shared weight, the adapter would change that layer too. A head that is adapted along, as PEFT's
-    trainable tokens have it, stays tied."""
+def untie(model: Any, endings: list[str] | None = None) -> None:
+    """Give each adapted layer, or each whose name ends so, that shares its weight with another, as an output head with
+    the embeddings, a copy of its own: written into the shared weight, the adapter's change would be the other's too.
+    PEFT's trainable tokens stay tied, since they replace the same rows in all layers of a weight."""
     owners = Counter(id(module._parameters.get("weight")) for module in model.modules())
-    head = model.get_output_embeddings()
-    for module in model.modules():
-        layer = getattr(module, "base_layer", None)
-        if isinstance(layer, nn.Embedding) and owners[id(layer.weight)] > 1 and not hasattr(head, "base_layer"):
-            layer.weight = nn.Parameter(layer.weight.detach().clone(), layer.weight.requires_grad)
+    for name, module in model.named_modules():
+        if endings is None:
+            chosen = isinstance(module, BaseTunerLayer) and not isinstance(module, TrainableTokensLayer)
+            layer = module.get_base_layer() if chosen else None
+        else:
+            layer = module if any(f".{name}".endswith(f".{ending}") for ending in endings) else None
+        weight = getattr(layer, "_parameters", {}).get("weight")
+        if layer is not None and weight is not None and owners[id(weight)] > 1:
+            owners[id(weight)] -= 1
+            layer.weight = nn.Parameter(weight.detach().clone(), weight.requires_grad)
             model.config.tie_word_embeddings = False
 
 

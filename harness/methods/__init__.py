@@ -111,6 +111,11 @@ class Method(Settings):
         """The method acts on chosen modules, so `targets` may be set."""
         return bool(self.default_roles)
 
+    @property
+    def rewrites(self) -> bool:
+        """Starting may change weights of the base: only a start that is the base's to the bit is known not to."""
+        return self.facts.start != "same"
+
     def label(self) -> str:
         """The row's name in a table."""
         return self.name.replace("_", " ")
@@ -163,8 +168,17 @@ class Method(Settings):
         """A fresh base with the adapter that `save` wrote."""
         from peft import PeftConfig, PeftModel
 
-        targets.prepare(model, list(getattr(PeftConfig.from_pretrained(str(folder)), "target_modules", None) or []))
+        self.ready(model, list(getattr(PeftConfig.from_pretrained(str(folder)), "target_modules", None) or []))
         return PeftModel.from_pretrained(model, str(folder))
+
+    def ready(self, model: Any, endings: list[str]) -> None:
+        """Make the layers of a base whose names end so ready for this method, in place: `targets.prepare`, and a weight
+        of its own for each where the method's start changes it."""
+        from harness.fused import untie
+
+        targets.prepare(model, endings)
+        if self.rewrites:
+            untie(model, endings)
 
     def merge(self, model: Any) -> Any:
         """The model with the adapter folded into the base's weights. Only where `facts.merges`."""

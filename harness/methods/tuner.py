@@ -33,6 +33,10 @@ class Tuner(Method):
             raise ValueError(f"{info.data.get('name')} has no rank; leave it out")
         return rank
 
+    @property
+    def rewrites(self) -> bool:
+        return super().rewrites or "init_lora_weights" in self.options
+
     def label(self) -> str:
         name = super().label()
         return name if self.rank is None else f"{name} r={self.rank}"
@@ -72,6 +76,7 @@ class Tuner(Method):
 
         from peft import get_peft_model
 
+        self.ready(model, site.modules)
         config = self.config(model, site)
         try:
             with warnings.catch_warnings():
