@@ -21,40 +21,58 @@ from harness.fused import restore
 from harness.measure import parameters
 from harness.methods import Method, Site
 from harness.results import Record, run_folder
-from harness.targets import FUSED, resolve
+from harness.targets import FUSED, Fused, resolve
+
+SUMS = 14
+"""Sums one behind another in two blocks of seven matrices: how often rounding is rounded again in fp32."""
 
 
-def theirs(architecture: str, attention: Any, fused: torch.Tensor) -> list[torch.Tensor]:
-    """q, k, v [batch, length, hidden] of a fused output, by the lines of transformers' own forward."""
+def rounded(expected: torch.Tensor) -> float:
+    """How far the rounding of one sum may move values of this size: fp32's roundoff, 2^-24, times the terms, the hidden
+    size. In a model in fp64, normalizations and softmax still compute in fp32."""
+    return 2**-24 * HIDDEN * expected.abs().max().item()
+
+
+PROJECTIONS = [(architecture, fused) for architecture in sorted(FUSED) for fused in FUSED[architecture]]
+
+
+def theirs(architecture: str, owner: Any, fused: torch.Tensor) -> list[torch.Tensor]:
+    """The parts [batch, length, width] of a fused output, by the lines of transformers' own forward."""
+    if architecture == "phi3" and hasattr(owner, "gate_up_proj"):
+        return list(fused.chunk(2, dim=-1))
+    if architecture == "phi3":
+        query_pos = owner.config.num_attention_heads * owner.head_dim
+        end = query_pos + owner.num_key_value_heads * owner.head_dim
+        return [fused[..., :query_pos], fused[..., query_pos:end], fused[..., end:]]
     if architecture == "gpt2":
-        return list(fused.split(attention.split_size, dim=2))
+        return list(fused.split(owner.split_size, dim=2))
     if architecture == "bloom":
-        return [part.transpose(1, 2).flatten(2) for part in attention._reshape(fused)]
-    heads = fused.view(*fused.shape[:-1], -1, 3 * attention.head_size).transpose(1, 2)
+        return [part.transpose(1, 2).flatten(2) for part in owner._reshape(fused)]
+    heads = fused.view(*fused.shape[:-1], -1, 3 * owner.head_size).transpose(1, 2)
     return [part.transpose(1, 2).flatten(2) for part in heads.chunk(3, dim=-1)]
 
 
-@pytest.mark.parametrize("architecture", sorted(FUSED))
-def test_a_fused_projection_in_parts_computes_the_same(architecture: str) -> None:
+@pytest.mark.parametrize(("architecture", "fused"), PROJECTIONS)
+def test_a_fused_projection_in_parts_computes_the_same(architecture: str, fused: Fused) -> None:
     model = base(architecture)
-    ending, _ = FUSED[architecture]
-    name = named(model, [ending])[1]
-    attention = model.get_submodule(name.rpartition(".")[0])
+    name = named(model, [fused.ending])[1]
+    owner = model.get_submodule(name.rpartition(".")[0])
     whole = model.get_submodule(name)
-    nn.init.normal_(whole.bias)
+    if whole.bias is not None:
+        nn.init.normal_(whole.bias)
     x = torch.randn(2, 5, HIDDEN)
-    fused, before = whole(x), logits(model)
+    output, before = whole(x), logits(model)
     stored = {n: p.clone() for n, p in model.state_dict().items()}
     count, random = parameters.total(model), torch.get_rng_state()
 
-    resolve(model, ["q"])
+    resolve(model, [fused.parts[0]])
     split = model.get_submodule(name)
-    torch.testing.assert_close(split(x), fused, rtol=0, atol=1e-5)
-    for part, expected in zip("qkv", theirs(architecture, attention, fused), strict=True):
-        torch.testing.assert_close(split.get_submodule(part)(x), expected, rtol=0, atol=1e-5)
-    torch.testing.assert_close(logits(model), before, rtol=0, atol=1e-5)
+    torch.testing.assert_close(split(x), output, rtol=0, atol=rounded(output))
+    for part, expected in zip(fused.parts, theirs(architecture, owner, output), strict=True):
+        torch.testing.assert_close(split.get_submodule(part)(x), expected, rtol=0, atol=rounded(output))
+    torch.testing.assert_close(logits(model), before, rtol=0, atol=rounded(before))
     resolve(model, BLOCK)
-    torch.testing.assert_close(logits(model), before, rtol=0, atol=1e-5)
+    torch.testing.assert_close(logits(model), before, rtol=0, atol=rounded(before))
     assert not any(isinstance(m, Conv1D) for m in model.modules())
     assert parameters.total(model) == count
     assert torch.equal(torch.get_rng_state(), random)
@@ -84,22 +102,35 @@ def test_q_and_v_of_a_fused_projection_are_trained_apart_and_k_is_not(architectu
     torch.testing.assert_close(logits(loaded), here, rtol=0, atol=1e-6)
 
     merged = method.merge(a.model)
-    torch.testing.assert_close(logits(merged), here, rtol=0, atol=1e-4)
-    ending, by_head = FUSED[architecture]
-    for name in named(untouched, [ending]):
+    torch.testing.assert_close(logits(merged), here, rtol=0, atol=SUMS * rounded(here))
+    fused = FUSED[architecture][0]
+    for name in named(untouched, [fused.ending]):
         whole = merged.get_submodule(name)
         change = whole.weight - untouched.get_submodule(name).weight
         rows = change.T if architecture == "gpt2" else change
-        size = HIDDEN // 4 if by_head else HIDDEN
-        q, k, v = rows.reshape(-1, 3, size, HIDDEN).unbind(1)
+        widths = [HIDDEN // 2 if architecture == "phi3" and part != "q" else HIDDEN for part in "qkv"]
+        parts = rows.reshape(-1, 3, HIDDEN // 4, HIDDEN).unbind(1) if fused.by_head else rows.split(widths)
+        q, k, v = parts
         assert torch.equal(k, torch.zeros_like(k))
         assert q.any()
         assert v.any()
-        assert torch.linalg.matrix_rank(v.flatten(0, 1)) <= 8
+        assert torch.linalg.matrix_rank(v.reshape(-1, HIDDEN)) <= 8
 
     merged.save_pretrained(tmp_path / "merged")
     again = type(untouched).from_pretrained(tmp_path / "merged", attn_implementation="eager").eval()
     assert torch.equal(logits(again), logits(merged))
+
+
+def test_gate_and_up_of_one_matrix_are_trained_apart(tmp_path: Path) -> None:
+    a = adapted(["method=lora", "targets=gate", "model.architecture=phi3", "train.steps=4"])
+    trainer(a, tmp_path).run(never, quiet)
+    here = logits(a.model.eval())
+    merged, untouched = a.settings.method.merge(a.model), base("phi3")
+    torch.testing.assert_close(logits(merged), here, rtol=0, atol=SUMS * rounded(here))
+    for name in named(untouched, ["gate_up_proj"]):
+        gate, up = (merged.get_submodule(name).weight - untouched.get_submodule(name).weight).chunk(2)
+        assert gate.any()
+        assert not up.any()
 
 
 EMBEDDINGS = {"llama": "embed_tokens", "gpt2": "wte", "t5": "embed_tokens"}
@@ -130,12 +161,6 @@ def varied(method: str, architecture: str, given: list[str]) -> tuple[Method, An
         if p.requires_grad:
             p.data += 0.1 * torch.randn_like(p)
     return chosen.method, a.double()
-
-
-def rounded(expected: torch.Tensor) -> float:
-    """How far rounding may move the logits of a model in fp64: normalizations and softmax stay in fp32, whose roundoff
-    is 2^-24, times the terms of a sum."""
-    return 2**-24 * HIDDEN * expected.abs().max().item()
 
 
 @pytest.mark.parametrize("places", PLACES)
@@ -247,7 +272,7 @@ def test_quantized_q_k_and_v_in_one_matrix_are_refused(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     quantized = ["method=lora", "model=path", f"model.path={tmp_path}", "quantization=nf4"]
-    with pytest.raises(UserError, match=r"quantization=none.*targets\.modules=\[attn\.c_attn\]"):
+    with pytest.raises(UserError, match=r"q, k and v in one.*quantization=none.*targets\.modules=\[attn\.c_attn\]"):
         adapted([*quantized, "targets=attention_qv"])
     whole = adapted([*quantized, "targets.modules=[attn.c_attn]"])
     assert parameters.trainable(whole.model) == 2 * 8 * (HIDDEN + 3 * HIDDEN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -36,6 +36,8 @@ class Site:
     batches: Callable[[], Iterator[dict[str, torch.Tensor]]]
     """Endless training batches from the first on, on the model's device, as keyword arguments of the model's `forward`,
     labels included: for initialisations that look at data."""
+    left_out: Sequence[str] = ()
+    """What `targets.left_out` warns of."""
 
     @property
     def modules(self) -> list[str]:
@@ -130,7 +132,7 @@ class Method(Settings):
 
     def warnings(self, model: Any, site: Site) -> list[str]:
         """What is allowed here but hardly meant, a line each. `model`: before `apply`."""
-        return []
+        return list(site.left_out)
 
     def parameter_groups(self, model: Any) -> list[dict[str, Any]]:
         """The trainable parameters as torch's optimizers take them, each group with its learning rate."""

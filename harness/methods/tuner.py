@@ -69,7 +69,9 @@ class Tuner(Method):
             raise UserError(f"method={self.name}: PEFT refuses its options ({first_line(error)})") from None
 
     def warnings(self, model: Any, site: Site) -> list[str]:
-        return [] if self.rank is None else above_smaller_side(model, site.targets, self.rank)
+        above = [] if self.rank is None else above_smaller_side(model, site.targets, self.rank)
+        # Experts that an option names are not left out.
+        return above if "target_parameters" in self.options else super().warnings(model, site) + above
 
     def apply(self, model: Any, site: Site) -> Any:
         import warnings
