@@ -22,7 +22,7 @@ help: ## List the targets.
 setup: $(READY) ## Create .venv and install the pinned requirements and this package.
 
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: needs Python 3.11 or later; name one with make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || { echo "error: needs Python 3.11 to 3.14, for which the pinned packages have wheels, and $(PYTHON) is $$($(PYTHON) -V 2>&1); name one with make PYTHON=python3.12"; exit 2; }
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
