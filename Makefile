@@ -6,11 +6,15 @@ RESULTS ?= results
 ARGS ?=
 NAME ?=
 FORMAT ?= markdown
+NUMERICAL = $(addprefix tests/test_,$(addsuffix .py,methods own_methods kinds peft_methods low_rank soft_prompts fused targets \
+	precisions metrics metrics_e2e slots plan ledger fit memory memory_table resident))
+# torch's kernels : oneDNN's : threads. What this processor lacks is left out.
+ISA ?= default:SSE41:1 avx2:AVX2:2 avx512:AVX512_CORE:1 avx512:AVX512_CORE_BF16:2
 RUN = $(VENV)/bin/python
 READY = $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep report paper page regress test lint type bench gpu-check clean
+.PHONY: help setup sweep report paper page regress test test-isa lint type bench gpu-check clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -18,7 +22,7 @@ help: ## List the targets.
 setup: $(READY) ## Create .venv and install the pinned requirements and this package.
 
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: needs Python 3.11 or later; name one with make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || { echo "error: needs Python 3.11 to 3.14, for which the pinned packages have wheels, and $(PYTHON) is $$($(PYTHON) -V 2>&1); name one with make PYTHON=python3.12"; exit 2; }
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -43,6 +47,14 @@ regress: $(READY) ## Measure the gate's sweep anew and compare it with the commi
 
 test: $(READY) ## Run the tests, a file at a time on each core; ARGS="-k name" chooses.
 	$(RUN) -m pytest -n auto --dist loadfile $(ARGS)
+
+test-isa: $(READY) ## Repeat the numerical tests with the instructions of other x86 processors, one thread and two (hours).
+	@failed=; for each in $(ISA); do \
+	case $$each in avx512*) grep -qw avx512f /proc/cpuinfo || { echo "== $$each: left out, this processor has no AVX-512"; continue; };; esac; \
+	set -- $$(echo $$each | tr : ' '); echo "== $$each"; \
+	ATEN_CPU_CAPABILITY=$$1 ONEDNN_MAX_CPU_ISA=$$2 TEST_THREADS=$$3 OMP_NUM_THREADS=$$3 \
+	$(RUN) -m pytest -q -n auto --dist loadfile $(NUMERICAL) $(ARGS) || failed="$$failed $$each"; done; \
+	[ -z "$$failed" ] || { echo "error: failed with$$failed"; exit 1; }
 
 lint: $(READY) ## Check style and formatting.
 	$(RUN) -m ruff check .

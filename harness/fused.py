@@ -1,4 +1,4 @@
-"""Layers rebuilt so that a method can adapt them, and put back: q, k and v of one matrix, Conv1D, tied embeddings."""
+"""Layers rebuilt so that a method can adapt them, and put back: parts of one matrix, Conv1D, tied embeddings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections import Counter
 from typing import Any
 
 import torch
+from peft.tuners.trainable_tokens import TrainableTokensLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -13,46 +15,56 @@ from harness.errors import UserError
 
 
 class SplitProjection(nn.Module):
-    """A fused projection as three layers `q`, `k`, `v`: the same output [..., 3 * width], in the same order."""
+    """A fused projection as a layer for each part, such as `q`, `k`, `v`: the same output [..., sum of the parts'
+    widths], in the same order."""
 
-    def __init__(self, fused: nn.Module, heads: int | None) -> None:
-        """`heads`: the fused rows go head by head (q, k, v of the first one, then of the next); None: all of q, of k,
-        of v."""
+    def __init__(self, fused: nn.Module, shares: dict[str, int], heads: int | None) -> None:
+        """`shares`: the parts in order, with widths in proportion; `heads`: the fused rows go head by head (each part
+        of the first one, then of the next), all parts equally wide; None: all of a part, then all of the next."""
         super().__init__()
-        self.heads = heads
+        self.names, self.heads = list(shares), heads
         self.conv1d = isinstance(fused, Conv1D)
         weight, bias = _rows(fused)
-        weights = _apart(weight, heads)
-        biases = [None, None, None] if bias is None else _apart(bias, heads)
-        trained = weight.requires_grad
-        self.q, self.k, self.v = (_linear(w, b, trained) for w, b in zip(weights, biases, strict=True))
+        unit = len(weight) // sum(shares.values())
+        widths = [share * unit for share in shares.values()]
+        weights = _apart(weight, widths, heads)
+        biases = [None] * len(widths) if bias is None else _apart(bias, widths, heads)
+        for name, w, b in zip(shares, weights, biases, strict=True):
+            self.add_module(name, _linear(w, b, weight.requires_grad))
+
+    @property
+    def parts(self) -> list[Any]:
+        """The layers in order, adapted or not."""
+        return [self.get_submodule(name) for name in self.names]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[..., in] to [..., 3 * width]."""
-        parts = [self.q(x), self.k(x), self.v(x)]
+        """[..., in] to [..., sum of the parts' widths]."""
+        parts = [layer(x) for layer in self.parts]
         if self.heads is None:
             return torch.cat(parts, dim=-1)
         return torch.stack([part.unflatten(-1, (self.heads, -1)) for part in parts], dim=-2).flatten(-3)
 
     def joined(self) -> nn.Module:
         """The fused projection again."""
-        layers = [self.q, self.k, self.v]
+        layers = self.parts
         weight = _together([layer.weight.data for layer in layers], self.heads)
-        bias = None if self.q.bias is None else _together([layer.bias.data for layer in layers], self.heads)
-        fused = _linear(weight, bias, self.q.weight.requires_grad)
+        bias = None if layers[0].bias is None else _together([layer.bias.data for layer in layers], self.heads)
+        fused = _linear(weight, bias, layers[0].weight.requires_grad)
         return to_conv1d(fused) if self.conv1d else fused
 
 
-def split(model: nn.Module, ending: str, heads: int | None) -> None:
-    """Replace every fused projection of `model` whose name ends so, in place. Raises UserError for a quantized one."""
+def split(model: nn.Module, ending: str, shares: dict[str, int], heads: int | None) -> None:
+    """Replace every fused projection of `model` whose name ends so, in place: see `SplitProjection`. Raises UserError
+    for a quantized one."""
     for name, module in list(model.named_modules()):
         if f".{name}".endswith(f".{ending}") and not isinstance(module, SplitProjection):
             if type(module) not in (nn.Linear, Conv1D):
+                *most, last = shares
                 raise UserError(
-                    f"targets: {ending} holds q, k and v in one quantized matrix, which cannot be taken apart; use "
-                    f"quantization=none, or adapt it whole: targets.modules=[{ending}]"
+                    f"targets: {ending} holds {', '.join(most)} and {last} in one quantized matrix, which cannot be "
+                    f"taken apart; use quantization=none, or adapt it whole: targets.modules=[{ending}]"
                 )
-            model.set_submodule(name, SplitProjection(module, heads))
+            model.set_submodule(name, SplitProjection(module, shares, heads))
 
 
 def to_linear(layer: Any) -> nn.Linear:
@@ -83,16 +95,21 @@ def restore(model: Any) -> Any:
     return model
 
 
-def untie(model: Any) -> None:
-    """Give adapted embeddings that share their weight with another layer, such as the output head, a copy of their own:
-    merged into the shared weight, the adapter would change that layer too. A head that is adapted along, as PEFT's
-    trainable tokens have it, stays tied."""
+def untie(model: Any, endings: list[str] | None = None) -> None:
+    """Give each adapted layer, or each whose name ends so, that shares its weight with another, as an output head with
+    the embeddings, a copy of its own: written into the shared weight, the adapter's change would be the other's too.
+    PEFT's trainable tokens stay tied, since they replace the same rows in all layers of a weight."""
     owners = Counter(id(module._parameters.get("weight")) for module in model.modules())
-    head = model.get_output_embeddings()
-    for module in model.modules():
-        layer = getattr(module, "base_layer", None)
-        if isinstance(layer, nn.Embedding) and owners[id(layer.weight)] > 1 and not hasattr(head, "base_layer"):
-            layer.weight = nn.Parameter(layer.weight.detach().clone(), layer.weight.requires_grad)
+    for name, module in model.named_modules():
+        if endings is None:
+            chosen = isinstance(module, BaseTunerLayer) and not isinstance(module, TrainableTokensLayer)
+            layer = module.get_base_layer() if chosen else None
+        else:
+            layer = module if any(f".{name}".endswith(f".{ending}") for ending in endings) else None
+        weight = getattr(layer, "_parameters", {}).get("weight")
+        if layer is not None and weight is not None and owners[id(weight)] > 1:
+            owners[id(weight)] -= 1
+            layer.weight = nn.Parameter(weight.detach().clone(), weight.requires_grad)
             model.config.tie_word_embeddings = False
 
 
@@ -101,12 +118,12 @@ def _rows(layer: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
     return (layer.weight.T if isinstance(layer, Conv1D) else layer.weight), layer.bias
 
 
-def _apart(rows: torch.Tensor, heads: int | None) -> list[torch.Tensor]:
-    """The rows of q, of k and of v."""
+def _apart(rows: torch.Tensor, widths: list[int], heads: int | None) -> list[torch.Tensor]:
+    """The rows of each part, so many each."""
     if heads is None:
-        return list(rows.chunk(3))
-    parts = rows.reshape(heads, 3, -1, *rows.shape[1:])
-    return [parts[:, i].flatten(0, 1) for i in range(3)]
+        return list(torch.split(rows, widths))
+    parts = rows.reshape(heads, len(widths), -1, *rows.shape[1:])
+    return [parts[:, i].flatten(0, 1) for i in range(len(widths))]
 
 
 def _together(parts: list[torch.Tensor], heads: int | None) -> torch.Tensor:

@@ -11,19 +11,22 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import UserError
+from harness.errors import UserError, first_line
 from harness.finished import FinishedRun, command, finished_run, markdown_table, prepare, tell
 from harness.quantization import Quantization, dequantize, quantize, weight_bytes
+from harness.system_memory import available
 
 if TYPE_CHECKING:
     import torch
 
+    from harness.data.batching import Batch
     from harness.task import Task
 
 DESCRIPTION = """\
 Load a finished run's adapter, merge it into the base's weights in several precisions, and print for each: bytes of the
 weights, distance of the logits to the unmerged model, scores on the run's own examples, and speed of decoding. All
-variants are in memory at once, so that their speeds are measured in turn, side by side."""
+variants are in memory at once, so that their speeds are measured in turn, side by side. Before that the merge is
+checked in fp64, where hardly any rounding can hide a wrong one: then the rows say WRONG and the exit code is 2."""
 
 EXAMPLE = """\
 example:
@@ -54,8 +57,31 @@ class Variant:
     """Tokens a second, a round each; empty for a model that writes no text."""
 
 
+@dataclass(frozen=True)
+class Check:
+    """The adapter merged into the base's own values in fp64, on the first validation batch."""
+
+    apart: float | None = None
+    """Largest absolute difference of a logit to the unmerged model's; None: not measured."""
+    rounding: float = 0.0
+    """How far rounding may move it."""
+    reason: str = ""
+    """Why it was not measured."""
+
+    @property
+    def wrong(self) -> bool:
+        """The merged model is another one. A distance that is no number is wrong, too."""
+        return self.apart is not None and not self.apart <= self.rounding
+
+    def __str__(self) -> str:
+        if self.apart is None:
+            return f"The merge itself is not checked: {self.reason}."
+        found = f"In fp64 merging moves a logit by {self.apart:.1e} at most; rounding could by {self.rounding:.1e}"
+        return f"{found}, so the merged model is WRONG: not the one that was trained." if self.wrong else f"{found}."
+
+
 def main() -> None:
-    """Print the table. Raises UserError."""
+    """Print the table. Raises UserError, also where the merged model is not the unmerged one."""
     parser = argparse.ArgumentParser(
         prog="python -m harness.merge_audit",
         description=DESCRIPTION,
@@ -68,7 +94,49 @@ def main() -> None:
     run = finished_run(options.run, options.results)
     if not run.settings.method.facts.merges:
         raise UserError(f"{options.run}: {run.record.label} cannot be merged; name a run of a method that can, as lora")
-    print(render(run, audit(run)))
+    checked = check(run)
+    print(render(run, audit(run), checked))
+    if checked.wrong:
+        raise UserError(f"{options.run}: merging changes what the model answers; serve it unmerged (harness.generate)")
+
+
+def check(run: FinishedRun) -> Check:
+    """Merge in fp64. Not measured where the method or the memory does not allow it. Raises UserError."""
+    import torch
+
+    from harness.task import Task, load_base
+
+    prepare(run.settings)
+    tell("the merge in fp64: logits")
+    stored, method = run.settings.quantization, run.settings.method
+    precise = run.settings.model_copy(update={"dtype": "fp32"})
+    base, tokenizer = load_base(precise)
+    if stored.kind != "none":
+        base = dequantize(base, stored, torch.float32)
+    needed = 8 * sum(p.numel() for p in base.parameters())
+    if base.device.type == "cpu" and needed > (free := available()):
+        return Check(reason=f"in fp64 the model takes {needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free")
+    batch = Task(precise, (base, tokenizer)).validation[0]
+    try:
+        model = method.load(base, run.adapter).double().eval()
+        unmerged = logits_of(model, batch)
+    except (RuntimeError, TypeError, NotImplementedError) as error:  # layers that compute in a dtype of their own
+        return Check(reason=f"{run.record.label} does not compute in fp64 ({first_line(error)})")
+    merged = logits_of(method.merge(model), batch)
+    # What stays in fp32 whatever the weights' dtype (normalizations, softmax, some methods' change of the weight) is
+    # rounded to 2^-24; a sum of n terms, the hidden size, may be off by n times as much (Higham 2002, section 3.1).
+    rounding = 2**-24 * base.config.get_text_config().hidden_size * unmerged.abs().max().item()
+    return Check((merged - unmerged).abs().max().item(), rounding)
+
+
+def logits_of(model: Any, batch: Batch) -> torch.Tensor:
+    """Logits [labels, vocabulary] in fp64."""
+    import torch
+
+    from harness.forward import LabelForward
+
+    with torch.no_grad():
+        return LabelForward(model, torch.float64).logits(batch).clone()
 
 
 def audit(run: FinishedRun) -> list[Variant]:
@@ -180,13 +248,13 @@ def time_side_by_side(variants: Sequence[Variant], run: FinishedRun, task: Task)
                 variant.speeds.append(new.shape[1] / (time.perf_counter() - began))
 
 
-def render(run: FinishedRun, variants: Sequence[Variant]) -> str:
-    """A heading and the table."""
+def render(run: FinishedRun, variants: Sequence[Variant], checked: Check) -> str:
+    """A heading, the table, and what came of the check."""
     scores = [name for name in ("bleu", "rougeL", "accuracy") if name in variants[0].quality]
     titles = {"bleu": "BLEU", "rougeL": "ROUGE-L"}
     rows = [
         {
-            "variant": v.name,
+            "variant": f"{v.name}: WRONG" if v.merged and checked.wrong else v.name,
             "weights [MB]": f"{v.bytes / 1e6:,.1f}",
             "mean change of a logit": f"{v.distance:.4f}",
             "KL from unmerged [nats/token]": f"{max(v.kl, 0.0):.5f}",  # below 0 by rounding alone
@@ -199,7 +267,7 @@ def render(run: FinishedRun, variants: Sequence[Variant]) -> str:
     ]
     examples = f"{run.record.test_examples} test examples of {run.settings.data.name}, dtype {run.settings.precision}"
     title = f"## {run.record.label} on {run.record.model_description}"
-    return f"{title}\n\nRun {run.record.id}; {examples}.\n\n{markdown_table(rows)}"
+    return f"{title}\n\nRun {run.record.id}; {examples}.\n\n{markdown_table(rows)}\n\n{checked}"
 
 
 def ratio(variant: Variant, unmerged: Variant) -> float:

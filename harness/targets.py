@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, get_args
+from collections import Counter
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,6 +14,7 @@ from harness.settings import Settings
 Role = Literal["q", "k", "v", "o", "gate", "up", "down", "embeddings"]
 
 LLAMA = {role: f"{role}_proj" for role in ("q", "k", "v", "o", "gate", "up", "down")} | {"embeddings": "embed_tokens"}
+MIXTURE = {role: LLAMA[role] for role in ("q", "k", "v", "o", "embeddings")}
 BERT = {
     "q": "attention.self.query",
     "k": "attention.self.key",
@@ -22,12 +24,32 @@ BERT = {
     "down": r"\d+.output.dense",  # the number keeps attention.output.dense out
     "embeddings": "word_embeddings",
 }
-FUSED: dict[str, tuple[str, bool]] = {
-    "gpt2": ("attn.c_attn", False),
-    "gpt_neox": ("attention.query_key_value", True),
-    "bloom": ("self_attention.query_key_value", True),
+
+
+class Fused(NamedTuple):
+    """A layer that holds several roles in one matrix."""
+
+    ending: str
+    """Of its name."""
+    parts: tuple[str, ...]
+    """The roles in the order of its rows."""
+    by_head: bool = False
+    """Its rows go head by head, and not role by role."""
+
+    def shares(self, config: Any) -> dict[str, int]:
+        """How the rows are shared out: k and v have fewer heads than q where several of its heads use one of theirs."""
+        heads = config.num_attention_heads if "q" in self.parts else 1
+        fewer = (getattr(config, "num_key_value_heads", None) or heads) if "q" in self.parts else 1
+        return {part: fewer if part in ("k", "v") else heads for part in self.parts}
+
+
+FUSED: dict[str, list[Fused]] = {
+    "gpt2": [Fused("attn.c_attn", ("q", "k", "v"))],
+    "gpt_neox": [Fused("attention.query_key_value", ("q", "k", "v"), by_head=True)],
+    "bloom": [Fused("self_attention.query_key_value", ("q", "k", "v"), by_head=True)],
+    "phi3": [Fused("self_attn.qkv_proj", ("q", "k", "v")), Fused("mlp.gate_up_proj", ("gate", "up"))],
 }
-"""By model_type: the layer that holds q, k and v in one matrix, and whether its rows go head by head."""
+"""By model_type."""
 FAMILIES: dict[str, dict[str, str]] = {
     **dict.fromkeys(["llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"], LLAMA),
     "gpt2": {"o": "attn.c_proj", "up": "mlp.c_fc", "down": "mlp.c_proj", "embeddings": "wte"},
@@ -51,6 +73,12 @@ FAMILIES: dict[str, dict[str, str]] = {
         **{role: f"{role}_proj" for role in "qkv"},
         **{"o": "self_attn.dense", "up": "fc1", "down": "fc2", "embeddings": "embed_tokens"},
     },
+    "phi3": {"o": "o_proj", "down": "down_proj", "embeddings": "embed_tokens"},
+    # Mixtures of experts: the experts are parameters, each of all experts together, and in no role: see `left_out`.
+    # Qwen2's have a shared expert besides, of layers like Llama's. In Qwen3's the MLP of a block without experts has no
+    # role either: PEFT would take its layers' names for the experts'.
+    **dict.fromkeys(["mixtral", "olmoe", "qwen3_moe"], MIXTURE),
+    "qwen2_moe": LLAMA,
     # `gate` and wi_1 are there in T5 v1.1 and FLAN-T5, wi in the first T5. Encoder and decoder look texts up in tables
     # of their own names that share one weight; the module `shared` itself is never called.
     "t5": {
@@ -105,22 +133,70 @@ def resolve(model: Any, roles: list[str], modules: list[str] | None = None) -> d
 
 
 def prepare(model: Any, endings: list[str]) -> None:
-    """Make the layers whose names end so ready to be adapted, in place: a fused projection is replaced by its three
-    parts where one of them is meant, and GPT-2's Conv1D by Linear. What the model computes stays. `fused.restore` is
-    the way back. Raises UserError for a quantized fused projection."""
-    if model.config.model_type not in FUSED:
+    """Make the layers whose names end so ready to be adapted, in place: a fused projection is replaced by its parts
+    where one of them is meant, and GPT-2's Conv1D by Linear. What the model computes stays. `fused.restore` is the way
+    back. Raises UserError for a quantized fused projection."""
+    config = model.config
+    if config.model_type not in FUSED:
         return
     from transformers.pytorch_utils import Conv1D
 
     from harness.fused import split, to_linear
 
-    name, by_head = FUSED[model.config.model_type]
-    # PEFT shortens long lists of names when it saves them, so that only the last part is sure to be there.
-    if any(ending.rpartition(".")[2] in ("q", "k", "v") for ending in endings):
-        split(model, name, model.config.num_attention_heads if by_head else None)
+    for fused in FUSED[config.model_type]:
+        # PEFT shortens long lists of names when it saves them, so that only the last part is sure to be there.
+        if any(ending.rpartition(".")[2] in fused.parts for ending in endings):
+            split(model, fused.ending, fused.shares(config), config.num_attention_heads if fused.by_head else None)
     for path, module in list(model.named_modules()):
         if isinstance(module, Conv1D) and any(f".{path}".endswith(f".{ending}") for ending in endings):
             model.set_submodule(path, to_linear(module))
+
+
+def left_out(model: Any, roles: list[str]) -> list[str]:
+    """A warning where roles of the MLP are chosen and the blocks of `model` hold matrices that are in no role, such as
+    the experts of a mixture. Asked before a method is applied."""
+    if not {"gate", "up", "down"} & set(roles) or not (unnamed := _without_role(model)):
+        return []
+    from harness.measure import parameters
+
+    share = sum(map(parameters.count, unnamed.values())) / parameters.total(model)
+    line = (
+        f"targets: {_described(unnamed)} are in no role of {model.config.model_type} and stay as they are, {share:.0%} "
+    )
+    experts = [name for name, weight in unnamed.items() if weight.ndim == 3]
+    remedy = f"; LoRA adapts them by +method.options.target_parameters=[{','.join(_endings_in_blocks(experts))}]"
+    return [f"{line}of the model's parameters{remedy if experts else ''}"]
+
+
+def _without_role(model: Any) -> dict[str, Any]:
+    """By name the matrices of the blocks that are in no role: of layers, and parameters of all experts together. Tables
+    and convolutions are something else."""
+    from torch import nn
+
+    kind = model.config.model_type
+    patterns = [*roles_of(kind).values(), *(fused.ending for fused in FUSED.get(kind, []))]
+    found = {}
+    for name, weight in model.named_parameters():
+        owner, _, last = name.rpartition(".")
+        module = model.get_submodule(owner)
+        other = isinstance(module, nn.Embedding) or hasattr(module, "kernel_size") or last.endswith("bias")
+        in_role = any(_endings([owner], pattern) for pattern in patterns)
+        if re.search(r"\.\d+\.", name) and weight.ndim >= 2 and not other and not in_role:
+            found[name] = weight
+    return found
+
+
+def _endings_in_blocks(names: list[str]) -> list[str]:
+    """Without what comes before the last number, each once."""
+    return list(dict.fromkeys(re.sub(r".*\.\d+\.", "", name) for name in names))
+
+
+def _described(weights: dict[str, Any]) -> str:
+    """Matrices by name in a block, with how many there are and of what shape."""
+    kinds = Counter(
+        (name, str(list(weight.shape))) for path, weight in weights.items() for name in _endings_in_blocks([path])
+    )
+    return ", ".join(f"{name} ({count} of {shape})" for (name, shape), count in kinds.items())
 
 
 def above_smaller_side(model: Any, targets: dict[str, list[str]], rank: int) -> list[str]:
@@ -155,7 +231,7 @@ def table() -> str:
 
 def roles_of(kind: str) -> dict[str, str]:
     """For each role that this model_type may have, the expression of its modules."""
-    parts = {role: f"{FUSED[kind][0]}.{role}" for role in "qkv"} if kind in FUSED else {}
+    parts = {role: f"{fused.ending}.{role}" for fused in FUSED.get(kind, []) for role in fused.parts}
     return parts | FAMILIES[kind]
 
 
@@ -188,21 +264,24 @@ def _layers(model: Any) -> list[str]:
 
 def _layer_names(model: Any) -> list[str]:
     """The same without what comes before the last number, each once."""
-    return list(dict.fromkeys(re.sub(r".*\.\d+\.", "", name) for name in _layers(model)))
+    return _endings_in_blocks(_layers(model))
 
 
 def _by_role(model: Any, roles: list[str]) -> dict[str, list[str]]:
     known = _known_roles(model)
     names = _layers(model)
-    if model.config.model_type in FUSED:
-        fused = FUSED[model.config.model_type][0]
-        names += [f"{name}.{part}" for name in names if name.endswith(fused) for part in "qkv"]
+    for fused in FUSED.get(model.config.model_type, []):
+        names += [f"{name}.{part}" for name in names if name.endswith(fused.ending) for part in fused.parts]
     found = {role: ends for role, pattern in known.items() if (ends := _endings(names, pattern))}
     # A role without modules, such as `gate` in OPT, is left out of a larger set, but an empty set is an error.
     chosen = {role: found[role] for role in roles if role in found}
     if not chosen:
         kind = model.config.model_type
-        raise UserError(f"targets: {kind} has none of the roles {', '.join(roles)}; it has {', '.join(sorted(found))}")
+        unnamed = _without_role(model)
+        besides = f", and in no role {_described(unnamed)}" if unnamed else ""
+        raise UserError(
+            f"targets: {kind} has none of the roles {', '.join(roles)}; it has {', '.join(sorted(found))}{besides}"
+        )
     return chosen
 
 

@@ -122,7 +122,7 @@ def site_of(
         works = ", ".join(method.facts.kinds)
         raise UserError(f"method={method.name}: does not work on a {kind} model (it does on: {works})")
     roles = targets.resolve(model, settings.roles, settings.targets.modules)
-    return Site(tokenizer, roles, kind, settings.train.steps, inputs)
+    return Site(tokenizer, roles, kind, settings.train.steps, inputs, targets.left_out(model, settings.roles))
 
 
 class Task:

@@ -26,7 +26,7 @@ TINY = (
     "eval.max_new_tokens=8",
     "forgetting.max_tokens=512",
     "tracker=none",
-    "threads=1",
+    f"threads={os.environ.get('TEST_THREADS', '1')}",
 )
 SMALL = (*TINY, "data.size=100")
 """Overrides that make a run a matter of seconds."""

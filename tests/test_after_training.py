@@ -13,7 +13,7 @@ from conftest import SMALL, TINY
 from hydra import compose, initialize_config_dir
 from tiny import adapted
 
-from harness import data, generate, merge_audit, point
+from harness import data, fused, generate, merge_audit, point
 from harness.config import CONF, ROOT
 from harness.data.batching import collate_prompts
 from harness.errors import UserError
@@ -207,8 +207,12 @@ def test_audit_of_a_plain_base(made: Made, method: str) -> None:
     assert (exact.bytes, half.bytes) == (4 * base, 2 * base)
     assert found["unmerged"].bytes == 4 * parameters.total
     assert all(len(v.speeds) == merge_audit.ROUNDS and min(v.speeds) > 0 for v in found.values())
-    text = merge_audit.render(run, list(found.values()))
+    checked = merge_audit.check(run)
+    assert checked.apart is not None
+    assert not checked.wrong
+    text = merge_audit.render(run, list(found.values()), checked)
     assert len([line for line in text.splitlines() if line.startswith("| ")]) == 5
+    assert "WRONG" not in text
 
 
 def test_audit_of_a_quantized_base(made: Made) -> None:
@@ -227,6 +231,23 @@ def test_audit_of_a_quantized_base(made: Made) -> None:
     # The adapter was trained on the quantized values, so merging into other ones changes more.
     assert found[own].distance < 0.1 * min(found[before].distance, found["merged, re-quantized to nf4"].distance)
     assert found["merged, re-quantized to nf4"].bytes < found["unmerged"].bytes < found[before].bytes
+
+
+def test_a_merge_into_a_shared_weight_is_named_wrong_in_the_audit(
+    made: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Planted: the head's change goes into the embeddings too. By the rounding of bf16 alone it could not be told."""
+    run = made("method=lora", "targets.modules=[lm_head]")
+    arguments = ["merge_audit", run, "--results", str(made.results)]
+    monkeypatch.setattr("sys.argv", arguments)
+    merge_audit.main()
+    assert "WRONG" not in capsys.readouterr().out
+    monkeypatch.setattr(fused, "untie", lambda *_: None)
+    with pytest.raises(UserError, match="merging changes what the model answers"):
+        merge_audit.main()
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert sum(": WRONG " in row for row in rows) == 3
+    assert "WRONG" not in rows[1]  # unmerged
 
 
 def test_what_cannot_be_merged_is_refused(made: Made) -> None:

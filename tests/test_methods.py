@@ -30,8 +30,14 @@ from harness.train import State, to_master_precision
 
 STEPS = 16
 CONTEXT = "model.context=4096"  # room for solved examples in front of a text
-MERGED = 1e-4
-"""Largest distance of logits, which are a few units large, after a merge in fp32."""
+ROUNDOFF = 2.0**-24
+"""Of fp32, relative."""
+WIDTH = 64
+"""Terms of most sums in the tiny models: the hidden size."""
+SUMS = 14
+"""Such sums one behind another: seven matrices in each of two blocks."""
+MERGED_IN_FP32 = {"adamss": "keeps parts of its layers where a change of dtype does not reach"}
+"""What is not merged in fp64, since it does not compute in it."""
 CLOSE = 1e-5
 RELOADED_CLOSE = {
     "adalora": "its file holds the singular values that are left, and fewer terms are summed in another order"
@@ -101,10 +107,10 @@ def full_fall(architecture: str) -> float:
 
 
 @torch.no_grad()
-def logits(model: Any, batch: Batch) -> torch.Tensor:
-    """Logits at the batch's labels, without dropout."""
+def logits(model: Any, batch: Batch, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Logits at the batch's labels, without dropout. `dtype`: of the model's weights."""
     model.eval()
-    return LabelForward(model, torch.float32).logits(batch).clone()
+    return LabelForward(model, dtype).logits(batch).clone()
 
 
 @torch.no_grad()
@@ -255,15 +261,23 @@ def check_merge(name: str, model: Any, made: Outcome) -> None:
     """A merged model is a plain one that answers alike; what cannot be merged refuses."""
     method = made.adapted.settings.method
     measured.setdefault(name, {})["merges"] = method.facts.merges
+    dtype = torch.float32 if name in MERGED_IN_FP32 else torch.float64
     if not method.facts.merges:
         with pytest.raises((AttributeError, NotImplementedError, ValueError, TypeError, UserError)):
             method.merge(model)
         return
+    model = model.to(dtype)
+    before = logits(model, made.batch, dtype)
     merged = method.merge(model)
     assert not any(isinstance(module, BaseTunerLayer) for module in merged.modules())
     base, _ = load_base(made.adapted.settings)
     assert merged.state_dict().keys() == base.state_dict().keys()
-    assert distance(logits(merged, made.batch), made.trained) <= MERGED
+    # In fp32 the distance is that of rounding, which depends on how large the change of a weight is, and on the order
+    # in which a processor sums: 3e-4 for WaveFT, 5e-6 for others. In fp64 there is none but of what stays in fp32:
+    # normalizations, softmax, the changes of C3A and DEFT; a sum of n terms is off by n roundoffs at most.
+    sums = 1 if dtype == torch.float64 else SUMS
+    apart = distance(logits(merged, made.batch, dtype), before)
+    assert apart <= sums * WIDTH * ROUNDOFF * before.abs().max().item()
 
 
 @pytest.fixture(scope="session")

@@ -18,13 +18,15 @@ from transformers import GPT2Config
 from harness.config import CONF
 from harness.errors import UserError
 from harness.measure import parameters
+from harness.methods import Site
 from harness.models.tiny import OWN, TinyRandom
 from harness.results import Record
-from harness.targets import FAMILIES, Targets, above_smaller_side, resolve, table
+from harness.targets import FAMILIES, Targets, above_smaller_side, left_out, resolve, roles_of, table
 
 ROOT = Path(__file__).parents[1]
 BLOCK = ["q", "k", "v", "o", "gate", "up", "down"]
 HIDDEN = 64
+MIXTURES = ["mixtral", "olmoe", "qwen2_moe", "qwen3_moe"]
 
 
 def base(architecture: str, classes: tuple[str, ...] | None = None) -> Any:
@@ -44,16 +46,25 @@ def logits(model: Any) -> torch.Tensor:
     return found
 
 
-@pytest.mark.parametrize("classes", [None, ("no", "yes")], ids=["text", "classes"])
-@pytest.mark.parametrize("architecture", sorted(FAMILIES))
+@pytest.mark.parametrize(
+    ("architecture", "classes"),
+    [
+        *((architecture, None) for architecture in sorted(FAMILIES)),
+        # transformers has no classifier on OLMoE.
+        *((architecture, ("no", "yes")) for architecture in sorted(FAMILIES) if architecture != "olmoe"),
+    ],
+)
 def test_the_roles_share_out_the_linear_layers_of_the_blocks(architecture: str, classes: Any) -> None:
-    """Each once, none left out, and no head: what reads hidden states and what writes them has the right sides."""
+    """Each once, none left out that is not named, and no head: what reads and writes hidden states has their size."""
     model = base(architecture, classes)
     found = {role: named(model, endings) for role, endings in resolve(model, BLOCK).items()}
     chosen = [name for names in found.values() for name in names]
     blocks = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and re.search(r"\.\d+\.", n)]
-    assert sorted(chosen) == sorted(blocks)
-    assert ("gate" in found) == ("gate" in FAMILIES[architecture])
+    said = "".join(left_out(model, BLOCK))
+    unnamed = [name for name in blocks if name.partition(".layers.")[2][2:] + ".weight (" in said]
+    assert sorted(chosen + unnamed) == sorted(blocks)
+    assert bool(said) == (architecture in MIXTURES)
+    assert ("gate" in found) == ("gate" in roles_of(architecture))
     for role, names in found.items():
         for name in names:
             layer = model.get_submodule(name)
@@ -162,7 +173,7 @@ def test_settings_are_checked(given: dict[str, Any], says: str) -> None:
 def test_every_choice_means_something_on_every_architecture_that_has_it(choice: str) -> None:
     roles = settings("method=lora", f"targets={choice}").roles
     for architecture in FAMILIES:
-        if set(roles) - {"gate"}:
+        if set(roles) & set(roles_of(architecture)):
             assert resolve(base(architecture), roles)
 
 
@@ -184,6 +195,60 @@ def test_the_record_keeps_the_warning(run_point: Callable[..., Record]) -> None:
     (line,) = record.warnings
     assert "v (32)" in line
     assert "q (" not in line
+
+
+@pytest.mark.parametrize(
+    ("architecture", "says", "experts"),
+    [
+        ("mixtral", ["mlp.gate.weight (2 of [4, 64])", "mlp.experts.gate_up_proj (2 of [4, 256, 64])"], 2),
+        ("olmoe", ["mlp.gate.weight (2 of [4, 64])", "mlp.experts.down_proj (2 of [4, 64, 128])"], 2),
+        ("qwen2_moe", ["mlp.shared_expert_gate.weight (2 of [1, 64])", "mlp.experts.gate_up_proj (2 of"], 2),
+        ("qwen3_moe", ["mlp.up_proj.weight (1 of [128, 64])", "mlp.experts.gate_up_proj (1 of"], 1),
+    ],
+)
+def test_what_no_role_of_a_mixture_names_is_said_and_stays(architecture: str, says: list[str], experts: int) -> None:
+    """Nothing else does: after training with all_linear, each matrix of the blocks has an adapter or is named."""
+    a = adapted(["method=lora", "targets=all_linear", f"model.architecture={architecture}"])
+    plain = base(architecture)
+    assert left_out(plain, ["q", "k", "v", "o"]) == []
+    (line,) = left_out(plain, BLOCK)
+    assert all(words in line for words in says)
+    blocks = {name: name.partition(".layers.")[2][2:] for name, _ in plain.named_parameters() if ".layers." in name}
+    left = sum(plain.get_parameter(name).numel() for name, short in blocks.items() if f"{short} (" in line)
+    assert f"{left / parameters.total(plain):.0%} of the model's parameters" in line
+    assert experts * (3 * 4 * 128 * HIDDEN) <= left  # gate, up and down of four experts
+    trained = [name for name, p in a.model.get_base_model().named_parameters() if p.requires_grad]
+    adapters = {name.partition(".lora_")[0] for name in trained}
+    for name, short in blocks.items():
+        if plain.get_parameter(name).ndim > 1:
+            assert (name.removesuffix(".weight") in adapters) != (f"{short} (" in line), name
+
+
+def test_experts_are_adapted_by_the_option_that_the_warning_names(tmp_path: Path) -> None:
+    plain = base("mixtral")
+    (line,) = left_out(plain, BLOCK)
+    a = adapted(
+        ["method=lora", "targets=all_linear", "model.architecture=mixtral", line.rpartition(" by ")[2], "train.steps=4"]
+    )
+    assert a.settings.method.warnings(plain, Site(None, {}, "causal", 1, lambda: iter(()), [line])) == []
+    trainer(a, tmp_path).run(never, quiet)
+    here = logits(a.model.eval())
+    merged = a.settings.method.merge(a.model)
+    torch.testing.assert_close(logits(merged), here, rtol=0, atol=14 * 2**-24 * HIDDEN * here.abs().max().item())
+    for name, weight in plain.named_parameters():
+        assert torch.equal(weight, merged.get_parameter(name)) == (not re.search(r"_proj", name)), name
+
+
+def test_an_mlp_of_experts_alone_is_refused_with_their_names() -> None:
+    with pytest.raises(UserError, match=r"none of the roles gate, up, down; .* in no role .*mlp\.experts\.down_proj"):
+        resolve(base("mixtral"), ["gate", "up", "down"])
+
+
+def test_the_record_says_what_is_left_out(run_point: Callable[..., Record]) -> None:
+    record = run_point("method=ia3", "targets=all_linear", "model.architecture=mixtral", small=SMALL)
+    assert record.status == "ok", record.cause
+    (line,) = record.warnings
+    assert "mlp.experts.gate_up_proj" in line
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,8 @@ SMALL = (
     "eval.max_new_tokens=12",
     "forgetting.max_tokens=512",
 )
-torch.set_num_threads(1)  # a tiny model is fastest so, and two busy pools of threads stall each other
+# A tiny model is fastest on one thread, and two busy pools of threads stall each other. `make test-isa` tries two.
+torch.set_num_threads(int(os.environ.get("TEST_THREADS", "1")))
 
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -36,6 +36,8 @@ class Site:
     batches: Callable[[], Iterator[dict[str, torch.Tensor]]]
     """Endless training batches from the first on, on the model's device, as keyword arguments of the model's `forward`,
     labels included: for initialisations that look at data."""
+    left_out: Sequence[str] = ()
+    """What `targets.left_out` warns of."""
 
     @property
     def modules(self) -> list[str]:
@@ -118,6 +120,11 @@ class Method(Settings):
         """The method acts on chosen modules, so `targets` may be set."""
         return bool(self.default_roles)
 
+    @property
+    def rewrites(self) -> bool:
+        """Starting may change weights of the base: only a start that is the base's to the bit is known not to."""
+        return self.facts.start != "same"
+
     def label(self) -> str:
         """The row's name in a table."""
         return self.name.replace("_", " ")
@@ -132,7 +139,7 @@ class Method(Settings):
 
     def warnings(self, model: Any, site: Site) -> list[str]:
         """What is allowed here but hardly meant, a line each. `model`: before `apply`."""
-        return []
+        return list(site.left_out)
 
     def parameter_groups(self, model: Any) -> list[dict[str, Any]]:
         """The trainable parameters as torch's optimizers take them, each group with its learning rate."""
@@ -170,8 +177,17 @@ class Method(Settings):
         """A fresh base with the adapter that `save` wrote."""
         from peft import PeftConfig, PeftModel
 
-        targets.prepare(model, list(getattr(PeftConfig.from_pretrained(str(folder)), "target_modules", None) or []))
+        self.ready(model, list(getattr(PeftConfig.from_pretrained(str(folder)), "target_modules", None) or []))
         return PeftModel.from_pretrained(model, str(folder))
+
+    def ready(self, model: Any, endings: list[str]) -> None:
+        """Make the layers of a base whose names end so ready for this method, in place: `targets.prepare`, and a weight
+        of its own for each where the method's start changes it."""
+        from harness.fused import untie
+
+        targets.prepare(model, endings)
+        if self.rewrites:
+            untie(model, endings)
 
     def merge(self, model: Any) -> Any:
         """The model with the adapter folded into the base's weights. Only where `facts.merges`."""

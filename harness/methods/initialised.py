@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from harness import targets
 from harness.methods import Site
 from harness.methods.lora import Lora
 
@@ -59,6 +58,7 @@ class Rewriting(DataInitialised):
 
     def apply(self, model: Any, site: Site) -> Any:
         training = model.training
+        self.ready(model, site.modules)
         self.prepare(model, self.config(model, site), site)
         model.train(training)
         adapted = super().apply(model, site)
@@ -86,7 +86,7 @@ class Rewriting(DataInitialised):
         from safetensors.torch import load_file
 
         config: Any = PeftConfig.from_pretrained(str(folder))
-        targets.prepare(model, list(config.target_modules))
+        self.ready(model, list(config.target_modules))
         start = load_file(folder / START)
         for name in {key.rpartition(".")[0] for key in start}:
             layer = model.get_submodule(name)

@@ -33,6 +33,10 @@ class Tuner(Method):
             raise ValueError(f"{info.data.get('name')} has no rank; leave it out")
         return rank
 
+    @property
+    def rewrites(self) -> bool:
+        return super().rewrites or "init_lora_weights" in self.options
+
     def label(self) -> str:
         name = super().label()
         return name if self.rank is None else f"{name} r={self.rank}"
@@ -65,13 +69,16 @@ class Tuner(Method):
             raise UserError(f"method={self.name}: PEFT refuses its options ({first_line(error)})") from None
 
     def warnings(self, model: Any, site: Site) -> list[str]:
-        return [] if self.rank is None else above_smaller_side(model, site.targets, self.rank)
+        above = [] if self.rank is None else above_smaller_side(model, site.targets, self.rank)
+        # Experts that an option names are not left out.
+        return above if "target_parameters" in self.options else super().warnings(model, site) + above
 
     def apply(self, model: Any, site: Site) -> Any:
         import warnings
 
         from peft import get_peft_model
 
+        self.ready(model, site.modules)
         config = self.config(model, site)
         try:
             with warnings.catch_warnings():

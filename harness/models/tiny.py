@@ -11,7 +11,14 @@ from harness.models import BaseModelSource, Classes, auto_class, label_options
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-SCALED = {"intermediate_size", "d_ff", "n_inner", "ffn_dim"}
+SCALED = {
+    "intermediate_size",
+    "moe_intermediate_size",
+    "shared_expert_intermediate_size",
+    "d_ff",
+    "n_inner",
+    "ffn_dim",
+}
 """Sizes that are given in multiples of the hidden size."""
 LLAMA = {"intermediate_size": 2, "num_key_value_heads": 2}
 OWN: dict[str, dict[str, Any]] = {
@@ -22,6 +29,14 @@ OWN: dict[str, dict[str, Any]] = {
     "opt": {"ffn_dim": 2, "word_embed_proj_dim": 64, "dropout": 0.0},
     "bloom": {"hidden_dropout": 0.0},
     "phi": {"intermediate_size": 2},
+    "phi3": LLAMA,
+    "mixtral": LLAMA | {"num_local_experts": 4},
+    "olmoe": LLAMA | {"num_experts": 4, "num_experts_per_tok": 2},
+    "qwen2_moe": LLAMA
+    | {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 2, "shared_expert_intermediate_size": 2},
+    # Its first block is one without experts.
+    "qwen3_moe": LLAMA
+    | {"head_dim": 16, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 2, "mlp_only_layers": [0]},
     "t5": {
         "d_ff": 2,
         "d_kv": 16,
