@@ -18,7 +18,7 @@ from harness.base import BaseFolders, measure_forgetting, measure_lm_eval
 from harness.config import RunSettings
 from harness.environment import resolve_device
 from harness.errors import UserError
-from harness.evaluate import Scores, read_lines, write_lines
+from harness.evaluate import Scores, cut_answers, read_lines, write_lines
 from harness.fit import Forecast
 from harness.forward import LabelForward
 from harness.inference import Latency
@@ -136,7 +136,7 @@ def _measured(
         task, others = Task(settings, base), readings(settings, base)
         base_parameters = parameters.total(model)
         site = task.site()
-        cautions = method.warnings(model, site)
+        cautions = cut_answers(settings.data, task.test) + method.warnings(model, site)
         untouched = base_tensors(model)
         model = method.apply(model, site)
         to_master_precision(model)
