@@ -19,6 +19,7 @@ from harness.decoding import end_tokens
 from harness.forward import LabelForward
 from harness.metrics import calibration
 from harness.metrics.classes import accuracy
+from harness.texts import first_with_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -221,8 +222,30 @@ def answer_of(text: str, source: Source) -> str:
 
 def first_line(text: str) -> str:
     """The first line that has text, stripped; a model that goes on with other things is scored on its answer."""
-    lines = text.strip().splitlines()
-    return lines[0].strip() if lines else ""
+    return first_with_text(text)
+
+
+def cut_answers(source: Source, examples: Sequence[Example]) -> list[str]:
+    """A warning for each task some of whose references, given as the answer, would not be left whole."""
+    found = []
+    for task in dict.fromkeys(example.task for example in examples):
+        each = [example for example in examples if example.task == task]
+        own = source.of(each[0])
+        texts = [] if own.plain or own.classes is not None else [r.strip() for e in each for r in e.references]
+        stopped = sum(any(stop in text for stop in own.stop) for text in texts)
+        several = 0 if own.multiline else sum(first_line(text) != text for text in texts)
+        name = f"data.tasks.{task}" if task else "data"
+        if several:
+            found.append(
+                f"{name}.multiline=false: {several} of {len(texts)} references have several lines, and an answer is "
+                f"the first one, so that a perfect one is cut; {name}.multiline=true keeps all"
+            )
+        if stopped:
+            found.append(
+                f"{name}.stop: {stopped} of {len(texts)} references hold one of {list(own.stop)}, where an answer "
+                "ends, so that a perfect one is cut; name other texts"
+            )
+    return found
 
 
 def score(examples: Sequence[Example], predictions: Sequence[str], families: Sequence[str]) -> Scores:
@@ -255,4 +278,4 @@ def write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
 
 def read_lines(path: Path) -> tuple[dict[str, Any], ...]:
     """What `write_lines` wrote."""
-    return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line)

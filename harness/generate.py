@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.finished import FinishedRun, command, finished_run, prepare, tell
+from harness.texts import lines, refuse_half_pairs
 
 DESCRIPTION = """\
 Load a base model once, put the adapters of finished runs on it in turn, and let each answer the same inputs.
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="FOLDER", help="default: %(default)s")
     options = parser.parse_args()
     prompts = options.prompt or read_inputs(options.input)
+    refuse_half_pairs(prompts, "--prompt")
     runs = [finished_run(name, options.results) for name in options.adapters]
     if problems := unlike(runs):
         raise UserError(*problems)
@@ -50,8 +52,8 @@ def read_inputs(path: Path) -> list[str]:
     """The lines of a file that hold anything. Raises UserError."""
     from harness.score_files import read_text
 
-    if lines := [line for line in read_text(path).splitlines() if line.strip()]:
-        return lines
+    if found := [line for line in lines(read_text(path)) if line.strip()]:
+        return found
     raise UserError(f"{path}: has no inputs; give one a line")
 
 

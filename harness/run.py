@@ -19,7 +19,7 @@ from harness.checks import SelfCheck, faults
 from harness.config import RunSettings
 from harness.environment import resolve_device
 from harness.errors import UserError
-from harness.evaluate import Scores, read_lines, share_ended, write_lines
+from harness.evaluate import Scores, cut_answers, read_lines, share_ended, write_lines
 from harness.fit import Forecast
 from harness.forward import LabelForward
 from harness.inference import Latency
@@ -137,7 +137,7 @@ def _measured(
         task, others = Task(settings, base), readings(settings, base)
         base_parameters = parameters.total(model)
         site = task.site()
-        cautions = method.warnings(model, site)
+        cautions = cut_answers(settings.data, task.test) + method.warnings(model, site)
         untouched = base_tensors(model)
         check = SelfCheck(settings, model, site)
         model = method.apply(model, site)

@@ -19,7 +19,8 @@ from harness import metrics
 from harness.errors import UserError
 from harness.metrics import Score
 from harness.metrics._bootstrap import interval
-from harness.score_files import UTF8, Columns, read_files
+from harness.score_files import Columns, read_files
+from harness.texts import UTF8
 
 Interval = tuple[float, float]
 DEFAULT = "bleu,nist,meteor,rouge_l,cider,rouge"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UserError, first_line
+from harness.texts import UTF8, from_json, lines, missing, read, refuse_half_pairs, refuse_twins, table
 
 OUTPUTS = ("prediction", "output", "pred", "ref")
 REFERENCES = ("ref", "reference", "references", "target", "summary", "answer", "label")
 INPUTS = ("mr", "source", "input")
-UTF8 = "utf-8-sig"
-"""UTF-8 with or without a byte order mark."""
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 Row = Mapping[str, str | tuple[str, ...]]
@@ -48,10 +46,11 @@ def read_files(predictions: Path, references: Path, columns: Columns, encoding: 
     else:
         sources, groups = None, _reference_blocks(references, encoding)
     if not is_table(predictions):
-        lines = read_lines(predictions, encoding)
-        if len(lines) == 1 and not is_table(references) and all(len(group) == 1 for group in groups):
+        # An empty line is an empty text.
+        outputs = lines(read_text(predictions, encoding))
+        if len(outputs) == 1 and not is_table(references) and all(len(group) == 1 for group in groups):
             groups = [tuple(text for group in groups for text in group)]  # without blank lines, all are of the one item
-        return Texts(lines, groups, sources)
+        return Texts(outputs, groups, sources)
     rows = read_table(predictions, encoding)
     texts = [_text(row, _column(predictions, rows, columns.prediction, OUTPUTS)) for row in rows]
     given = _column(predictions, rows, columns.input, INPUTS, needed=columns.input is not None)
@@ -79,9 +78,9 @@ def is_table(path: Path) -> bool:
 
 
 def read_text(path: Path, encoding: str = UTF8) -> str:
-    """The file's text with line feeds alone at the ends of lines. Raises UserError."""
+    """The file's text. Raises UserError."""
     try:
-        return path.read_text(encoding=encoding)
+        return read(path, encoding)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except LookupError:
@@ -97,50 +96,51 @@ def read_text(path: Path, encoding: str = UTF8) -> str:
         raise UserError(f"{path}: cannot be read ({error})") from None
 
 
-def read_lines(path: Path, encoding: str) -> list[str]:
-    """One text a line; an empty line is an empty text. Line feeds alone end lines, not the likes of U+2028."""
-    text = read_text(path, encoding)
-    return text.removesuffix("\n").split("\n") if text else []
-
-
 def read_table(path: Path, encoding: str) -> list[Row]:
     """The rows of a csv, tsv or jsonl file. Raises UserError with file and line."""
     text = read_text(path, encoding)
     if path.suffix.lower() == ".jsonl":
-        lines = enumerate(text.split("\n"), start=1)
-        return [_json_row(path, number, line) for number, line in lines if line.strip()]
+        found = enumerate(lines(text), start=1)
+        return [_json_row(path, number, line) for number, line in found if line.strip()]
     csv.field_size_limit(sys.maxsize)  # the default refuses a cell of more than 128 KiB
-    reader = csv.DictReader(io.StringIO(text), delimiter=DELIMITERS[path.suffix.lower()], strict=True)
+    rows: list[Row] = []
+    number = 0
     try:
-        # A short row has None for what it lacks, and what a long row has too much comes under None.
-        found = [({(k or "").strip().lower(): v for k, v in row.items()}, reader.line_num) for row in reader]
+        cells = table(text, DELIMITERS[path.suffix.lower()])
+        number, header = next(cells, (0, []))
+        names = [name.strip().lower() for name in header]
+        refuse_twins(names, f"{path}, line 1")
+        for number, row in cells:
+            if len(row) != len(names):
+                raise UserError(
+                    f"{path}, line {number}: has not as many cells as the header; quote cells with delimiters"
+                )
+            rows.append(dict(zip(names, row, strict=True)))
     except csv.Error as error:
-        raise UserError(
-            f"{path}, after line {reader.line_num}: {error}; quote cells that have quotes or delimiters"
-        ) from None
-    for row, number in found:
-        if "" in row or None in row.values():
-            raise UserError(f"{path}, line {number}: has not as many cells as the header; quote cells with delimiters")
-    return [row for row, _ in found]
+        raise UserError(f"{path}, after line {number}: {error}; quote cells that have quotes or delimiters") from None
+    return rows
 
 
 def _json_row(path: Path, number: int, line: str) -> Row:
     try:
-        content = json.loads(line)
-    except ValueError as error:
+        content = from_json(line, f"{path}, line {number}")
+    except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {number}: not JSON ({first_line(error)})") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}, line {number}: not a JSON object with the columns as keys")
+    refuse_half_pairs(content, f"{path}, line {number}")
+    refuse_twins([name.lower() for name in content], f"{path}, line {number}")
     row: dict[str, str | tuple[str, ...]] = {}
     for name, value in content.items():
         several = isinstance(value, list)
-        row[name.lower()] = tuple(map(_written, value)) if several else _written(value)
+        given = [each for each in value if not missing(each)] if several else value
+        row[name.lower()] = tuple(map(_written, given)) if several else _written(given)
     return row
 
 
 def _written(value: object) -> str:
-    """A JSON value as text: null is empty, objects are JSON again."""
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+    """A JSON value as text: what is missing is empty, objects are JSON again."""
+    return value if isinstance(value, str) else "" if missing(value) else json.dumps(value, ensure_ascii=False)
 
 
 def _column(
@@ -170,25 +170,25 @@ def _reference_table(path: Path, columns: Columns, encoding: str) -> tuple[list[
     assert column is not None
     cells = [row[column] for row in rows]
     groups = [(cell,) if isinstance(cell, str) else cell for cell in cells]
+    if empty := [i for i, cell in enumerate(cells, start=1) if isinstance(cell, str) and not cell.strip()]:
+        raise UserError(f"{path}, row {empty[0]}: there is no reference; fill it in or remove the row")
     if given is None:
         return None, groups
     sources = [_text(row, given) for row in rows]
     if not all(isinstance(cell, str) for cell in cells):
         return sources, groups
     joined: dict[str, tuple[str, ...]] = {}
-    for number, (source, group) in enumerate(zip(sources, groups, strict=True), start=1):
-        if not group[0].strip():
-            raise UserError(f"{path}, row {number}: there is no reference; fill it in or remove the row")
+    for source, group in zip(sources, groups, strict=True):
         joined[source] = (*joined.get(source, ()), *group)
     return list(joined), list(joined.values())
 
 
 def _reference_blocks(path: Path, encoding: str) -> list[tuple[str, ...]]:
     """Groups of lines with a blank line between them; without any blank line, each line is a group."""
-    lines = [line if line.strip() else "" for line in read_lines(path, encoding)]
-    while lines and not lines[-1]:
-        lines.pop()
-    if "" not in lines:
-        return [(line,) for line in lines]
-    blocks = "\n".join(lines).split("\n\n")
+    found = [line if line.strip() else "" for line in lines(read_text(path, encoding))]
+    while found and not found[-1]:
+        found.pop()
+    if "" not in found:
+        return [(line,) for line in found]
+    blocks = "\n".join(found).split("\n\n")
     return [tuple(line for line in block.split("\n") if line) for block in blocks]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from harness.texts import half_pair
 
 
 class Settings(BaseModel):
@@ -12,3 +16,11 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @field_validator("*")
+    @classmethod
+    def _can_be_written(cls, value: Any) -> Any:
+        """A command line may hold bytes that are no text, a YAML file half a surrogate pair."""
+        if said := half_pair(value):
+            raise ValueError(said)
+        return value

@@ -12,7 +12,9 @@ from test_training import never, quiet, trainer
 from tiny import METHODS, Adapted, adapted, settings
 
 from harness.data import Example
-from harness.evaluate import first_line, generate, score
+from harness.data.panel import PanelItem, correct
+from harness.data.plain_text import _read
+from harness.evaluate import first_line, generate, read_lines, score, write_lines
 from harness.forgetting import shares, text_loss, windows
 
 _made: dict[str, Adapted] = {}
@@ -155,6 +157,27 @@ def test_lines_hold_what_scores_are_made_of(monkeypatch: pytest.MonkeyPatch) -> 
 def test_first_line() -> None:
     assert first_line("\n  A pub. \nAnother thing") == "A pub."
     assert first_line(" \n ") == ""
+
+
+ENDS = ("\u2028", "\u2029", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\r")
+"""What is no end of a line, though Python's `splitlines` takes it for one."""
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_only_line_feeds_end_a_line(end: str, tmp_path: Path) -> None:
+    """An answer with another mark in it is whole when it is scored, and when it is read again."""
+    text = f"alpha one two{end}three beta gamma"
+    assert first_line(f"\r\n{text}\r\nmore") == text
+    example = Example("x", (text,))
+    made = score([example], [first_line(f"{text}\n")], ("bleu", "rouge"))
+    assert {name: value for name, value in made.quality.items() if value is not None} == pytest.approx(
+        {"bleu": 100, "rouge1": 100, "rouge2": 100, "rougeL": 100, "rougeLsum": 100}
+    )
+    write_lines(tmp_path / "predictions.jsonl", made.lines)
+    assert [line["prediction"] for line in read_lines(tmp_path / "predictions.jsonl")] == [text]
+    assert correct(PanelItem("words", "Say it.", ("gamma",)), text)
+    (tmp_path / "text.txt").write_bytes(f"{text}\r\nlast".encode())
+    assert _read(tmp_path / "text.txt") == [text, "last"]
 
 
 def test_shares() -> None:

@@ -33,3 +33,9 @@ def test_they_give_the_recorded_score(
     monkeypatch.setattr(sys, "argv", ["", "absent", "--results", str(results), "--output", str(output)])
     with pytest.raises(UserError, match="absent: not a run with a config"):
         main()
+
+
+def test_a_text_may_hold_a_line_separator(tmp_path: Path) -> None:
+    line = {"data": "x", "test_examples": 1, "index": 0, "input": "a\u2028b", "references": ["c\x85d"]}
+    (tmp_path / "references.jsonl").write_text(json.dumps(line, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert with_file(References(), tmp_path / "references.jsonl").of("x", 1) == {0: ("a\u2028b", ("c\x85d",))}

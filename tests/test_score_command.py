@@ -94,16 +94,27 @@ def test_probabilities_from_a_file(run: Run) -> None:
     assert json.loads(out)["scores"]["ece"]["score"] == pytest.approx((0.1 + 0) / 2)
 
 
+def test_a_reference_that_is_missing_is_none(run: Run) -> None:
+    """Beside others in a list; a missing prediction is an empty one."""
+    predictions = ("p.jsonl", '{"prediction": "a"}\n{"prediction": null}\n')
+    references = ("r.jsonl", '{"ref": ["a", null]}\n{"ref": ["b"]}\n')
+    _, out, _ = run(predictions, references, "--metrics=questions", "--json")
+    assert json.loads(out)["scores"]["exact_match"]["score"] == 50
+
+
 def test_one_prediction_takes_all_lines_as_its_references(run: Run) -> None:
     assert run(("p.txt", "a pub in town\n"), ("r.txt", "a bar\na pub in town\n"))[1].startswith("bleu   1.0000  bleu|")
 
 
 def test_lines_end_at_line_feeds_alone(run: Run) -> None:
-    """U+2028, a form feed and a next-line mark stand within texts."""
+    """U+2028, a form feed, a next-line mark and a carriage return alone stand within texts."""
+    said = "a\u2028b c d\ne\x0cf\x85 g h\ni\rj\x0bk l\x1em\n"
+    code, out, _ = run(("p.txt", said), ("r.txt", said), "--json")
+    assert (code, json.loads(out)["items"]) == (0, 3)
     code, out, _ = run(
-        ("p.txt", "a\u2028b c d\ne\x0cf\x85 g h\n"), ("r.txt", "a\u2028b c d\ne\x0cf\x85 g h\n"), "--json"
+        ("p.csv", "output\na b\rc d\n"), ("r.jsonl", '{"ref": "a b\\rc d"}\n'), "--metrics=classes", "--json"
     )
-    assert (code, json.loads(out)["items"]) == (0, 2)
+    assert json.loads(out)["scores"]["accuracy"]["score"] == 1
 
 
 PAIR = ("p.txt", "a\nb\n")
@@ -136,6 +147,12 @@ PAIR = ("p.txt", "a\nb\n")
         (("p.csv", "mr,output\nx,a\n"), ("r.csv", "mr,ref\nx,a\ny,b\n"), [], "1 inputs of the references have no"),
         (("p.csv", "mr,output\nx,a\nz,b\n"), ("r.csv", "mr,ref\nx,a\n"), [], "1 outputs have no references"),
         (("p.csv", "mr,output\nx,a\nx,b\n"), ("r.csv", "mr,ref\nx,a\n"), [], "p.csv, row 2: a second, different"),
+        (PAIR, ("r.jsonl", '{"ref": "a"}\n{"ref": null}\n'), [], "r.jsonl, row 2: there is no reference"),
+        (PAIR, ("r.jsonl", '{"ref": "a"}\n{"ref": NaN}\n'), [], "r.jsonl, row 2: there is no reference"),
+        (PAIR, ("r.jsonl", '{"ref": ["a"]}\n{"ref": [null]}\n'), [], "item 2 has no references"),
+        (PAIR, ("r.csv", "ref,Ref \na,b\nc,d\n"), [], "r.csv, line 1: 2 columns are named 'ref'"),
+        (PAIR, ("r.jsonl", '{"ref": "a", "ref": "b"}\n'), [], "r.jsonl, line 1: 2 columns are named 'ref'"),
+        (PAIR, ("r.jsonl", '{"ref": "a"}\n{"ref": "b \\ud83d"}\n'), [], "r.jsonl, line 2: has \\ud83d, half of"),
         (PAIR, ("r.txt", "#### none\nb\n"), ["--metrics=numeric"], "the reference of item 1 has no number"),
     ],
 )  # fmt: skip

@@ -5,17 +5,18 @@ from __future__ import annotations
 import functools
 import random
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from harness.errors import nearest
+from harness.errors import UserError, first_line, nearest
 from harness.metrics import families
 from harness.metrics._java import FAMILIES as JAVA
 from harness.metrics._java import java_found
 from harness.results import hash_of
 from harness.settings import Settings
+from harness.texts import missing, refuse_half_pairs
 
 OUTCOME = ("classes", "head", "metrics", "multiline", "stop", "truncate", "chat", "template_seed")
 """Settings of a source that can change a run's outcome, besides its prompt and its content."""
@@ -35,6 +36,8 @@ class Example:
     """One or more accepted outputs."""
     task: str = ""
     """Which task of a mixture it belongs to; empty elsewhere."""
+    place: str = field(default="", compare=False)
+    """File and row that it was read from, for messages; empty where there is no file."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,9 @@ class Source(Settings):
 
 @functools.cache
 def load(source: Source) -> tuple[Splits, str]:
-    """The examples of a source and the SHA-256 of their content, read once a process."""
+    """The examples of a source and the SHA-256 of their content, read once a process. Raises UserError."""
     splits = source.load()
+    refuse_empty_prompts(source, splits)
     content = [
         [[e.source, *e.references, *([{"task": e.task}] if e.task else [])] for e in split]
         for split in (splits.train, splits.validation, splits.test)
@@ -138,9 +142,34 @@ def load(source: Source) -> tuple[Splits, str]:
     return splits, hash_of(content)
 
 
+def refuse_empty_prompts(source: Source, splits: Splits) -> None:
+    """Raise UserError where an example's prompt has no text: a model has nothing to go on from. White space is text."""
+    from jinja2 import TemplateError
+
+    for split in ("train", "validation", "test"):
+        for number, example in enumerate(getattr(splits, split), 1):
+            if (task := source.of(example)).plain:
+                continue
+            place = example.place or f"{split}, example {number}"
+            try:
+                text = task.render(example)
+            except TemplateError as error:
+                raise UserError(
+                    f"data.prompt: {first_line(error)}; write a Jinja template of {{{{ source }}}}"
+                ) from None
+            if not text:
+                raise UserError(f"{place}: data.prompt gives no text; fill in the input or remove the row")
+            refuse_half_pairs(text, f"{place}: data.prompt")
+
+
 @functools.cache
 def template(text: str):  # type: ignore[no-untyped-def]  # jinja2 is imported only when a prompt is rendered
-    """A Jinja template in which a name that is not given is an error. Raises jinja2's TemplateError."""
+    """A Jinja template in which a name that is not given is an error, and what is missing is an empty text (`is none`
+    holds for it). Raises jinja2's TemplateError."""
     from jinja2 import Environment, StrictUndefined
 
-    return Environment(undefined=StrictUndefined, autoescape=False).from_string(text)
+    made = Environment(
+        undefined=StrictUndefined, autoescape=False, finalize=lambda value: "" if missing(value) else value
+    )
+    made.tests["none"] = lambda value: value is None or value == ""
+    return made.from_string(text)

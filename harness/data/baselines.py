@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sacrebleu.metrics.bleu import BLEU
 
 from harness.data import Example, Source
-from harness.metrics.bleu import corpus_bleu
+from harness.metrics.bleu import LIBRARY, compute, reader
 from harness.metrics.classes import accuracy
 
 SCORED_ON = 100
@@ -39,10 +39,11 @@ def best_constant(train: Sequence[Example], candidates: int, seed: int) -> str:
     tried = rng.sample(texts, min(candidates, len(texts)))
     sample = [example.references for example in rng.sample(list(train), min(SCORED_ON, len(train)))]
     most = max(len(references) for references in sample)
+    name, spaced = reader([example.references for example in train])
     # sacrebleu wants one column per reference position, None where an example has fewer (its types forget that).
-    columns = [[r[i] if i < len(r) else None for r in sample] for i in range(most)]
-    bleu = BLEU(lowercase=True, references=columns)  # type: ignore[arg-type]  # so that they are counted only once
-    scores = [bleu.corpus_score([text] * len(sample), None).score for text in tried]
+    columns = [[spaced(r[i]) if i < len(r) else None for r in sample] for i in range(most)]
+    bleu = BLEU(lowercase=True, tokenize=LIBRARY[name], references=columns)  # type: ignore[arg-type]  # counted only once
+    scores = [bleu.corpus_score([spaced(text)] * len(sample), None).score for text in tried]
     return tried[scores.index(max(scores))]
 
 
@@ -69,4 +70,5 @@ def _of_task(source: Source, train: Sequence[Example], test: Sequence[Example]) 
     texts = {"best_constant": [best_constant(train, candidates=200, seed=0)] * len(test)}
     if source.mr_form:
         texts["join_slots"] = [join_slots(example.source) for example in test]
-    return {name: corpus_bleu(lines, references) for name, lines in texts.items()}
+    scores = {name: compute(lines, references)["bleu"].value for name, lines in texts.items()}
+    return {name: value for name, value in scores.items() if value is not None}

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness.data import Example, Source, Splits
+from harness.data.tables import read_hub
 from harness.errors import UserError
+from harness.texts import read, refuse_twins, table
 
 FILES = {"train": "trainset.csv", "validation": "devset.csv", "test": "testset_w_refs.csv"}
 
@@ -38,41 +40,34 @@ class E2E(Source):
         return Splits(train=train, validation=grouped["validation"], test=grouped["test"])
 
     def _from_hub(self) -> dict[str, list[tuple[str, str]]]:
-        from datasets import load_dataset
-
-        try:
-            found = load_dataset(self.hub_id, revision=self.revision)
-        except (OSError, ValueError, RuntimeError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"data.hub_id={self.hub_id}: cannot be loaded ({first}); check the id and the network"
-            ) from None
+        assert self.hub_id is not None
         columns = ("meaning_representation", "human_reference")
-        for split in FILES:
-            if split not in found or not set(columns) <= set(found[split].column_names):
-                raise UserError(
-                    f"data.hub_id={self.hub_id}: split {split} with the columns {', '.join(columns)} is missing"
-                )
-        return {split: list(zip(found[split][columns[0]], found[split][columns[1]], strict=True)) for split in FILES}
+        pairs: dict[str, list[tuple[str, str]]] = {}
+        for split, rows in read_hub(self.hub_id, None, self.revision, list(FILES)).items():
+            place = f"data.hub_id={self.hub_id}, {split}"
+            if not set(columns) <= rows[0].keys():
+                raise UserError(f"{place}: lacks the columns {', '.join(columns)}; choose another data set")
+            pairs[split] = [
+                _pair(str(row[columns[0]]), str(row[columns[1]]), f"{place}, row {number}")
+                for number, row in enumerate(rows, 1)
+            ]
+        return pairs
 
 
 def read_pairs(path: Path, delimiter: str = ",") -> list[tuple[str, str]]:
     """Pairs of MR and reference of a CSV file with the columns `mr,ref`. Raises UserError with file and line."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter=delimiter)
-            if not {"mr", "ref"} <= set(reader.fieldnames or []):
-                have = ", ".join(reader.fieldnames or []) or "none: the file is empty"
-                raise UserError(f"{path}: needs the columns mr and ref, has {have}")
-            pairs = []
-            for row in reader:
-                mr, reference = (row["mr"] or "").strip(), (row["ref"] or "").strip()
-                if not mr or not reference:
-                    lacks = "reference" if mr else "MR"
-                    raise UserError(
-                        f"{path}, line {reader.line_num}: there is no {lacks}; fill it in or remove the line"
-                    )
-                pairs.append((mr, reference))
+        found = table(read(path), delimiter)
+        names = next(found, (0, []))[1]
+        if not {"mr", "ref"} <= set(names):
+            raise UserError(
+                f"{path}: needs the columns mr and ref, has {', '.join(names) or 'none: the file is empty'}"
+            )
+        refuse_twins(names, f"{path}, line 1")
+        pairs = []
+        for number, cells in found:
+            row = dict.fromkeys(names, "") | dict(zip(names, cells, strict=False))
+            pairs.append(_pair(row["mr"], row["ref"], f"{path}, line {number}"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; data.path names the folder with {', '.join(FILES.values())}") from None
     except UnicodeDecodeError as error:
@@ -82,6 +77,14 @@ def read_pairs(path: Path, delimiter: str = ",") -> list[tuple[str, str]]:
     if not pairs:
         raise UserError(f"{path}: has a header and no rows")
     return pairs
+
+
+def _pair(mr: str, reference: str, place: str) -> tuple[str, str]:
+    """Both without white space around them. Raises UserError where one is missing."""
+    mr, reference = mr.strip(), reference.strip()
+    if not mr or not reference:
+        raise UserError(f"{place}: there is no {'reference' if mr else 'MR'}; fill it in or remove the line")
+    return mr, reference
 
 
 def group(pairs: Iterable[tuple[str, str]]) -> tuple[Example, ...]:

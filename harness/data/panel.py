@@ -18,6 +18,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from harness.errors import UserError, first_line
 from harness.settings import Settings
+from harness.texts import first_with_text
 
 EMBEDDED = "embedded"
 Judge = Literal["words", "label", "number"]
@@ -110,8 +111,9 @@ def _said(problem: object) -> str:
         "too_short": "add one",
         "string_too_short": "write one",
         "string_pattern_mismatch": "an answer has a letter or a digit",
+        "string_unicode": "correct the text",
     }
-    message = str(problem["msg"])
+    message = str(problem["msg"]).removeprefix("Value error, ")
     remedy = remedies.get(str(problem["type"]))
     return f"{message[0].lower()}{message[1:]}" + (f"; {remedy}" if remedy else "")
 
@@ -135,7 +137,7 @@ def correct(item: PanelItem, output: str) -> bool:
     answer, where an echo of the question ("2 + 2 = 4") is passed over. Otherwise an accepted answer must occur as whole
     words, and no other label of the task must.
     """
-    line = next((line for line in output.splitlines() if line.strip()), "")
+    line = first_with_text(output)
     if item.judge == "number":
         question = re.search(r"(\d+) \+ (\d+)", item.prompt)
         if question:

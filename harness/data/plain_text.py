@@ -12,6 +12,7 @@ from harness.data import Example, Source, Splits, Templates
 from harness.data.splits import Names, Shares, splits_of
 from harness.data.tables import read_hub
 from harness.errors import UserError
+from harness.texts import lines, read
 
 
 class PlainText(Source):
@@ -59,13 +60,17 @@ class PlainText(Source):
             if missing := [name for name, rows in found.items() if "text" not in rows[0]]:
                 raise UserError(f"data.hub_id={self.hub_id}: the split {missing[0]} has no column text; choose another")
             texts = {name: [row["text"] for row in rows] for name, rows in found.items()}
-        made = {name: [(each, Example(each, (each,))) for each in self._blocks(lines)] for name, lines in texts.items()}
+            if stray := [name for name, each in texts.items() if not all(isinstance(text, str) for text in each)]:
+                raise UserError(f"data.hub_id={self.hub_id}: column text of {stray[0]} holds no texts; choose another")
+        made = {
+            name: [(block, Example(block, (block,))) for block in self._blocks(each)] for name, each in texts.items()
+        }
         return splits_of(made, names, self.shares, self.seed, key)
 
-    def _blocks(self, lines: Sequence[str]) -> list[str]:
+    def _blocks(self, texts: Sequence[str]) -> list[str]:
         """Lines that have text, joined while they fit; a block ends where an article's title (` = Title = `) begins."""
         blocks: list[str] = []
-        for line in (line.strip() for line in lines):
+        for line in (text.strip() for text in texts):
             if not line:
                 continue
             title = line.startswith("= ") and not line.startswith("= =")
@@ -78,11 +83,11 @@ class PlainText(Source):
 
 def _read(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read(path)
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); data.files names the files in data.path") from None
     if not text.strip():
         raise UserError(f"{path}: has no text; fill it, or name another file in data.files")
-    return text.splitlines()
+    return lines(text)

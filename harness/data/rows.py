@@ -13,6 +13,7 @@ from harness.data import Example, Source, Splits, template
 from harness.data.splits import Names, Shares, splits_of
 from harness.data.tables import Row, read_hub, read_table
 from harness.errors import UserError, nearest
+from harness.texts import refuse_half_pairs
 
 SEPARATOR = "|||"
 """Stands between several references in a rendered answer."""
@@ -90,21 +91,25 @@ class Rows(Source):
         """
         first = self.templates[0]
         texts: dict[str, str] = {}
+        places: dict[str, str] = {}
         references: dict[str, list[str]] = {}
         found = []
         for number, row in enumerate(rows, 1):
             place = f"{name}, row {number}"
             identity = self._text(first, "data.prompt", row, place)
+            places.setdefault(identity, place)
             if identity not in texts:
                 drawn = self.drawn(identity) if self.templates != (first,) else first
                 texts[identity] = identity if drawn == first else self._text(drawn, "data.prompt", row, place)
             answers = self._answers(row, place)
             if self.classes is not None:
-                found.append((identity, Example(texts[identity], tuple(answers))))
+                found.append((identity, Example(texts[identity], tuple(answers), place=place)))
             references.setdefault(identity, []).extend(answers)
         if self.classes is not None:
             return found
-        return [(each, Example(texts[each], tuple(answers))) for each, answers in references.items()]
+        return [
+            (each, Example(texts[each], tuple(answers), place=places[each])) for each, answers in references.items()
+        ]
 
     def _answers(self, row: Row, place: str) -> list[str]:
         rendered = self._text(self.answer, "data.answer", row, place)
@@ -136,4 +141,7 @@ class Rows(Source):
             raise UserError(f"{setting}: is not a Jinja template ({error}); correct it") from None
         except (TemplateError, TypeError, ValueError) as error:
             raise UserError(f"{setting}: cannot be filled with {place} ({error}); correct the template") from None
+        if not rendered and setting == "data.prompt":
+            raise UserError(f"{place}: data.prompt gives no text; fill in the input or remove the row")
+        refuse_half_pairs(rendered, f"{place}: {setting}")
         return rendered

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError, first_line, nearest
+from harness.texts import from_json, lines, missing, read, refuse_half_pairs, refuse_twins, table
 
 Row = dict[str, Any]
-"""A row's cells by column. Cells of csv and tsv files are texts; others are what the file says."""
+"""A row's cells by column. Cells of csv and tsv files are texts; others are what the file says, and an empty text where
+it says nothing: null, NaN."""
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
@@ -38,48 +40,47 @@ def read_table(folder: Path, name: str, columns: Sequence[str] | None) -> list[R
 def _read(path: Path, columns: Sequence[str] | None) -> list[Row]:
     if path.suffix not in FORMATS:
         raise UserError(f"{path}: of an unknown format; it must end in one of {', '.join(FORMATS)}")
+    readers = {".parquet": _parquet, ".jsonl": _json_lines, ".json": _json}
     try:
-        if path.suffix == ".parquet":
-            return _parquet(path)
-        if path.suffix == ".jsonl":
-            return _json_lines(path)
-        if path.suffix == ".json":
-            return _json(path)
-        return _separated(path, columns)
+        rows = readers[path.suffix](path) if path.suffix in readers else _separated(path, columns)
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); check the file") from None
+    return [_present(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)]
 
 
 def _separated(path: Path, columns: Sequence[str] | None) -> list[Row]:
     """A csv file, or a tsv file, in which quotes are text like any other (as in GLUE's)."""
     tabs = path.suffix == ".tsv"
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(file)
-        rows = []
-        try:
-            names = list(columns) if columns is not None else next(reader, [])
-            for cells in reader:
-                if not cells:
-                    continue
-                if len(cells) != len(names):
-                    raise UserError(
-                        f"{path}, line {reader.line_num}: has {len(cells)} cells for {len(names)} columns "
-                        f"({', '.join(names)}); quote the cells, or name the columns in data.columns"
-                    )
-                rows.append(dict(zip(names, cells, strict=True)))
-        except csv.Error as error:
-            raise UserError(f"{path}, line {reader.line_num}: cannot be read ({error}); use a jsonl file") from None
+    found = table(read(path), "\t", csv.QUOTE_NONE) if tabs else table(read(path), ",")
+    rows: list[Row] = []
+    number = 0
+    try:
+        names = list(columns) if columns is not None else next(found, (0, []))[1]
+        refuse_twins(names, f"{path}, line 1" if columns is None else "data.columns")
+        if any("\r" in name for name in names):
+            raise UserError(f"{path}, line 1: a carriage return alone ends no line; save the file with line feeds")
+        # A spreadsheet's empty columns have no name that a template could give; a table's index is one such column.
+        unnamed = names.count("") > 1
+        for number, cells in found:
+            if len(cells) != len(names):
+                raise UserError(
+                    f"{path}, line {number}: has {len(cells)} cells for {len(names)} columns "
+                    f"({', '.join(names)}); quote the cells, or name the columns in data.columns"
+                )
+            rows.append({name: cell for name, cell in zip(names, cells, strict=True) if name or not unnamed})
+    except csv.Error as error:
+        raise UserError(f"{path}, after line {number}: cannot be read ({error}); use a jsonl file") from None
     return rows
 
 
 def _json_lines(path: Path) -> list[Row]:
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
+    for number, line in enumerate(lines(read(path)), 1):
         if line.strip():
             try:
-                row = json.loads(line)
+                row = from_json(line, f"{path}, line {number}")
             except json.JSONDecodeError as error:
                 raise UserError(f"{path}, line {number}: is not JSON ({error.msg}); correct the line") from None
             if not isinstance(row, dict):
@@ -91,7 +92,7 @@ def _json_lines(path: Path) -> list[Row]:
 def _json(path: Path) -> list[Row]:
     """An array of objects, or an object that holds one."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig") or "[]")
+        content = from_json(read(path) or "[]", str(path))
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}: is not JSON ({error.msg}); correct the line") from None
     if isinstance(content, dict):
@@ -104,12 +105,38 @@ def _json(path: Path) -> list[Row]:
 def _parquet(path: Path) -> list[Row]:
     from datasets import Dataset
     from datasets.exceptions import DatasetsError
+    from pyarrow import parquet  # type: ignore[import-untyped]
 
     try:
+        refuse_twins(parquet.read_schema(path).names, str(path))
         rows: list[Row] = Dataset.from_parquet(str(path)).to_list()
+    except (UserError, UnicodeDecodeError):
+        raise
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
-        raise UserError(f"{path}: is not a parquet file ({first_line(error)}); check the file") from None
+        raise UserError(f"{path}: is not a parquet file ({_said(error)}); check the file") from None
     return rows
+
+
+def _said(error: BaseException) -> str:
+    """What an error says; of one that names another as its cause, what that says."""
+    return first_line(error.__cause__ or error)
+
+
+def _present(row: Row, place: str) -> Row:
+    """A row with empty texts for what is missing, also inside lists and objects. Raises UserError that names the row
+    and the column of a text that cannot be written."""
+    for name, value in row.items():
+        refuse_half_pairs(name, f"{place}, a column's name")
+        refuse_half_pairs(value, f"{place}, column {name}")
+    return {name: _cell(value) for name, value in row.items()}
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _cell(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_cell(each) for each in value]
+    return "" if missing(value) else value
 
 
 def read_hub(hub_id: str, name: str | None, revision: str, splits: Sequence[str]) -> dict[str, list[Row]]:
@@ -121,11 +148,18 @@ def read_hub(hub_id: str, name: str | None, revision: str, splits: Sequence[str]
         found = load_dataset(hub_id, name, revision=revision)
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         raise UserError(
-            f"data.hub_id={hub_id}: cannot be loaded ({first_line(error)}); check the id, data.hub_name and the network"
+            f"data.hub_id={hub_id}: cannot be loaded ({_said(error)}); check the id, data.hub_name and the network"
         ) from None
     for split in splits:
         if split not in found:
             raise UserError(f"data.hub_splits: {hub_id} has no split {split}; {nearest(split, list(found))}")
         if not len(found[split]):
             raise UserError(f"data.hub_splits: the split {split} of {hub_id} is empty; name another one")
-    return {split: found[split].to_list() for split in splits}
+    try:
+        rows = {split: found[split].to_list() for split in splits}
+    except UnicodeDecodeError as error:
+        raise UserError(f"data.hub_id={hub_id}: has a text that is not UTF-8 ({error.reason}); correct it") from None
+    return {
+        split: [_present(row, f"data.hub_id={hub_id}, {split}, row {number}") for number, row in enumerate(each, 1)]
+        for split, each in rows.items()
+    }

@@ -13,6 +13,7 @@ from pycocoevalcap.tokenizer import ptbtokenizer
 
 from harness.metrics._java import JavaFailed, run_java
 from harness.metrics._treebank import treebank
+from harness.metrics._unicode import NAME, blind, words
 
 _BREAKS = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")
 """What ends a line for Java, or could not be told apart from the end of one."""
@@ -31,7 +32,11 @@ class Tokenized:
 
 
 def tokenized(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Tokenized:
-    """Predictions and references, tokenized together by Java; by our stand-in where Java fails."""
+    """Predictions and references, tokenized together by Java; by our stand-in where Java fails. Where references are in
+    another script than Latin, as words of any script: the Treebank's tokenizer drops what it does not know."""
+    if blind(references):
+        spaced = [[" ".join(words(text)) for text in group] for group in (predictions, *references)]
+        return Tokenized(spaced[0], spaced[1:], NAME, None)
     texts = tuple(dict.fromkeys([*predictions, *(text for group in references for text in group)]))
     lines, name, reason = _tokenize(texts)
     of = dict(zip(texts, lines, strict=True))

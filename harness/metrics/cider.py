@@ -15,8 +15,8 @@ def compute(
 ) -> dict[str, Score]:
     """`cider`: the mean over examples, 0 to 10, on PTB tokens.
 
-    How much an n-gram weighs comes from the references of all examples: never score in parts. Of one example alone all
-    weights are 0.
+    How much an n-gram weighs comes from the references of all examples: never score in parts. Null for one
+    example alone, and for several with the same references, since all weights are 0 then.
     """
     texts = tokenized(predictions, references)
     signature = f"cider|n:4|sigma:6|idf:corpus|tok:{texts.name}"
@@ -26,4 +26,7 @@ def compute(
     for text, group in zip(texts.predictions, texts.references, strict=True):
         scorer += (text, group)
     mean, scores = scorer.compute_score()
+    if min(scorer.document_frequency.values()) == len(references):
+        reason = "every example has the same references, so that no n-gram has weight"
+        return {"cider": Score(None, signature, reason="there is one example" if len(references) == 1 else reason)}
     return {"cider": Score(float(mean), signature, tuple(map(float, scores)))}

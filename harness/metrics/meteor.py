@@ -13,6 +13,7 @@ from pycocoevalcap.meteor import meteor
 from harness.metrics import Score, ratio
 from harness.metrics._java import JavaFailed, run_java
 from harness.metrics._ptb import tokenized
+from harness.metrics._unicode import blind
 
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
 """METEOR 1.5's own for English: recall's weight, fragmentation's exponent and weight, weight of content words."""
@@ -28,9 +29,14 @@ def compute(
 ) -> dict[str, Score]:
     """`meteor`: of the statistics of each example's best reference, summed over examples, 0 to 100.
 
-    Null, with the reason, where Java is missing, crashes or does not end.
+    Null, with the reason, where Java is missing, crashes or does not end, and where references are in another script
+    than Latin, of which METEOR's English has no words, stems or synonyms.
     """
     signature = f"meteor|1.5|lang:en|norm:yes|tok:ptb|pycocoevalcap:{version('pycocoevalcap')}"
+    if blind(references):
+        return {
+            "meteor": Score(None, signature, reason="references in another script than Latin, for METEOR's English")
+        }
     texts = tokenized(predictions, references)
     if texts.reason is not None:
         return {"meteor": Score(None, signature, reason=texts.reason)}

@@ -4,7 +4,7 @@ pymteval. They differ in the length that an output should have."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from math import log, log2
 
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
 from harness.metrics import Score, ratio
+from harness.metrics._unicode import NAME, tokens, unspaced
 
 ORDER = 5
 BETA = log(0.5) / log(1.5) ** 2
@@ -26,13 +27,14 @@ def compute(
 ) -> dict[str, Score]:
     """`nist` (Perl mteval, the E2E leaderboard) and `nist_pymteval` (`-p`, the LoRA paper), 13a tokens in lower case.
 
+    Where no spaces part the words of some reference (Chinese, Thai, …), words of any script are the tokens.
     The information of an n-gram comes from all references, also for an example's own score. Statistics of an example:
     for each order the information of its matched n-grams, for each order its n-grams; its words, its references' words,
     its references, 1, its references' mean words.
     """
-    tokenize = Tokenizer13a()  # type: ignore[no-untyped-call]
-    outputs = [tokenize(text.lower().rstrip()).split() for text in predictions]
-    groups = [[tokenize(text.lower().rstrip()).split() for text in group] for group in references]
+    name_of, tokenize = tokenizer(references)
+    outputs = [tokenize(text) for text in predictions]
+    groups = [[tokenize(text) for text in group] for group in references]
     counts = [[ngrams(words) for words in group] for group in groups]
     weights = information(counts)
     rows = []
@@ -48,10 +50,18 @@ def compute(
         rows.append((*gained, *sizes, len(words), length, len(lists), 1, length / len(lists)))
     found = {}
     for (name, combine), length_of in zip(OF_SUMS.items(), ("perl", "pymteval"), strict=True):
-        signature = f"nist|order:{ORDER}|tok:13a|case:lc|length:{length_of}|sacrebleu:{version('sacrebleu')}"
+        signature = f"nist|order:{ORDER}|tok:{name_of}|case:lc|length:{length_of}|sacrebleu:{version('sacrebleu')}"
         value, each = float(combine(np.sum(rows, axis=0))), tuple(combine(rows).tolist())
         found[name] = Score(value, signature, each, tuple(rows), combine)
     return found
+
+
+def tokenizer(references: Sequence[Sequence[str]]) -> tuple[str, Callable[[str], list[str]]]:
+    """The tokenizer that reads these references and what is scored against them, with its name."""
+    if unspaced(references):
+        return NAME, tokens
+    made = Tokenizer13a()  # type: ignore[no-untyped-call]
+    return "13a", lambda text: made(text.lower().rstrip()).split()
 
 
 def ngrams(words: Sequence[str]) -> Counts:

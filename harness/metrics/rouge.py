@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -10,10 +11,13 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from harness.metrics import Score
+from harness.metrics._unicode import NAME, blind, words
 
 if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer
 
+_OFFICIAL = re.compile("[a-z0-9]")
+"""What rouge-score's words are made of."""
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
 
@@ -35,30 +39,45 @@ def compute(
     """`rouge1`, `rouge2`, `rougeL`, `rougeLsum`: the mean F1 over the examples, 0 to 100, no stemming.
 
     `rougeL` is the longest common subsequence of the whole texts, precision and recall weighed alike (the E2E scorer's
-    ROUGE_L is another definition: family `rouge_l`); `rougeLsum` takes the subsequences line by line.
+    ROUGE_L is another definition: family `rouge_l`); `rougeLsum` takes the subsequences line by line. Words are runs of
+    a to z and digits; words of any script where some reference has none such, or most in another script than Latin.
     """
-    found = [parts(text, group) for text, group in zip(predictions, references, strict=True)]
-    signature = f"rouge|f1|refs:best|stem:no|rouge-score:{version('rouge-score')}"
+    any_script = blind(references) or any(words(t) and not _OFFICIAL.search(t.lower()) for g in references for t in g)
+    found = [parts(text, group, any_script) for text, group in zip(predictions, references, strict=True)]
+    tokens = f"tok:{NAME}|" if any_script else ""
+    signature = f"rouge|f1|refs:best|stem:no|{tokens}rouge-score:{version('rouge-score')}"
     scores = {}
+    longest = max(len(words(text)) for group in references for text in group)
     for kind in KINDS:
+        if not longest or (any_script and kind == "rouge2" and longest < 2):
+            reason = "no reference has two words" if longest else "no reference has words"
+            scores[kind] = Score(None, signature, reason=reason)
+            continue
         each = tuple(100 * one[kind].f1 for one in found)
         scores[kind] = Score(fmean(each), signature, each, official=0.01)
     return scores
 
 
-def parts(prediction: str, references: Sequence[str]) -> dict[str, Parts]:
-    """By kind, what the reference with the best F1 gives."""
-    best = _scorer(KINDS[:3]).score_multi(list(references), prediction)
+def parts(prediction: str, references: Sequence[str], any_script: bool = False) -> dict[str, Parts]:
+    """By kind, what the reference with the best F1 gives; `any_script`: of words of any script."""
+    best = _scorer(KINDS[:3], any_script).score_multi(list(references), prediction)
     # Texts of one line have one subsequence, so the two are the same.
     if any("\n" in text.strip() for text in (prediction, *references)):
-        best |= _scorer(KINDS[3:]).score_multi(list(references), prediction)
+        best |= _scorer(KINDS[3:], any_script).score_multi(list(references), prediction)
     else:
         best["rougeLsum"] = best["rougeL"]
     return {kind: Parts(one.precision, one.recall, one.fmeasure) for kind, one in best.items()}
 
 
+class _AnyScript:
+    """What rouge-score takes for a tokenizer."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return words(text)
+
+
 @cache
-def _scorer(kinds: tuple[str, ...]) -> RougeScorer:
+def _scorer(kinds: tuple[str, ...], any_script: bool) -> RougeScorer:
     from rouge_score.rouge_scorer import RougeScorer  # brings nltk, which is slow to import
 
-    return RougeScorer(kinds, use_stemmer=False)
+    return RougeScorer(kinds, use_stemmer=False, tokenizer=_AnyScript() if any_script else None)

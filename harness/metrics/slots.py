@@ -17,12 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from harness.errors import UserError
 from harness.metrics import Score, ratio
+from harness.metrics._unicode import blind
 
 
 def compute(
     predictions: Sequence[str], references: Sequence[Sequence[str]], sources: Sequence[str] | None
 ) -> dict[str, Score]:
-    """`ser`: missing and wrong slots of the sources' MRs, in percent of all slots; references are not looked at.
+    """`ser`: missing and wrong slots of the sources' MRs, in percent of all slots. Of references only their script is
+    looked at: null where it is not Latin, of which the patterns have no wordings.
 
     Statistics of an example: missing, wrong, slots. Raises UserError where there are no sources or one is no MR.
     """
@@ -34,6 +36,8 @@ def compute(
         raise UserError(f"metric slots: {error}") from None
     rows = tuple((e.missing, e.wrong, e.slots) for e in errors)
     signature = "slot errors: (missing + wrong) / slots, in percent; harness.metrics.slots"
+    if blind(references):
+        return {"ser": Score(None, signature, reason="references in another script than Latin, for English wordings")}
     return {"ser": Score(float(of_sums(np.sum(rows, axis=0))), signature, tuple(of_sums(rows).tolist()), rows, of_sums)}
 
 

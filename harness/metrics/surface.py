@@ -1,5 +1,6 @@
 """What a text looks like beside its source and its references, whatever it says: overlap scores can be gamed, and these
-show how. Words are runs of letters and digits in lower case."""
+show how. Words are runs of letters and digits in lower case; words of any script where references are in another than
+Latin."""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from harness.metrics import Score
 from harness.metrics import ratio as divided
+from harness.metrics._unicode import NAME, blind
+from harness.metrics._unicode import words as words_of_any_script
 
 Pair = tuple[str, str]
 
@@ -29,25 +32,26 @@ def compute(
     `repetition`: mean over outputs of 1 less distinct over all bigrams (Welleck et al. 2020,
     https://arxiv.org/abs/1908.04319).
     """
-    texts = [words(text) for text in predictions]
+    parted, tokens = (words_of_any_script, f"|tok:{NAME}") if blind(references) else (words, "")
+    texts = [parted(text) for text in predictions]
     bigrams = [pairs(text) for text in texts]
-    lengths = [fmean(len(words(text)) for text in group) for group in references]
+    lengths = [fmean(len(parted(text)) for text in group) for group in references]
     sizes = tuple((float(len(text)), length) for text, length in zip(texts, lengths, strict=True))
     repeated = tuple(1 - len(set(each)) / len(each) if each else 0.0 for each in bigrams)
     found = {
-        "length_ratio": _ratio("length_ratio|words", sizes),
-        "copy_rate": Score(None, "copy_rate|bigrams", reason="needs the inputs; the files give none"),
-        "distinct_1": Score(_distinct([(word, "") for text in texts for word in text]), "distinct|n:1"),
-        "distinct_2": Score(_distinct([pair for each in bigrams for pair in each]), "distinct|n:2"),
-        "repetition": Score(fmean(repeated), "repetition|n:2", repeated),
+        "length_ratio": _ratio(f"length_ratio|words{tokens}", sizes),
+        "copy_rate": Score(None, f"copy_rate|bigrams{tokens}", reason="needs the inputs; the files give none"),
+        "distinct_1": Score(_distinct([(word, "") for text in texts for word in text]), f"distinct|n:1{tokens}"),
+        "distinct_2": Score(_distinct([pair for each in bigrams for pair in each]), f"distinct|n:2{tokens}"),
+        "repetition": Score(fmean(repeated), f"repetition|n:2{tokens}", repeated),
     }
     if sources is not None:
-        kept = [set(pairs(words(source))) for source in sources]
+        kept = [set(pairs(parted(source))) for source in sources]
         rows = tuple(
             (float(sum(pair in known for pair in each)), float(len(each)))
             for each, known in zip(bigrams, kept, strict=True)
         )
-        found["copy_rate"] = _ratio("copy_rate|bigrams", rows)
+        found["copy_rate"] = _ratio(f"copy_rate|bigrams{tokens}", rows)
     return found
 
 

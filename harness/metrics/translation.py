@@ -14,6 +14,7 @@ from sacrebleu.metrics.ter import TER
 
 from harness.metrics import OfSums, Score
 from harness.metrics._sacrebleu import ref_counts, streams
+from harness.metrics._unicode import NAME, tokens, unspaced
 
 
 def compute(
@@ -21,21 +22,29 @@ def compute(
 ) -> dict[str, Score]:
     """`chrf`: F2 of 1- to 6-grams of characters, 0 to 100; `ter`: edits per reference word, in percent, 0 is best.
 
-    Corpus scores with sacrebleu's defaults: chrF with case, TER without; both as sacrebleu prints them.
+    Corpus scores with sacrebleu's defaults: chrF with case, TER without; both as sacrebleu prints them. Where no spaces
+    part the words of some reference (Chinese, Thai, …), TER's are words of any script.
     """
     refs, library = ref_counts(references), f"sacrebleu:{version('sacrebleu')}"
+    any_script = unspaced(references)
     signatures = {
         "chrf": f"chrf|chars:6|words:0|case:mixed|refs:{refs}|{library}",
-        "ter": f"ter|tok:tercom|case:lc|punct:yes|refs:{refs}|{library}",
+        "ter": f"ter|tok:{NAME if any_script else 'tercom'}|case:lc|punct:yes|refs:{refs}|{library}",
     }
     found = {}
     for name, metric in (("chrf", CHRF()), ("ter", TER())):
+        spaced = _spaced if any_script and name == "ter" else str
+        groups = [[spaced(text) for text in group] for group in references]
         # What its own significance tests use; `corpus_score` gives the same value without the statistics.
-        parts = metric._extract_corpus_statistics(list(predictions), streams(references))  # type: ignore[arg-type]
+        parts = metric._extract_corpus_statistics(list(map(spaced, predictions)), streams(groups))  # type: ignore[arg-type]
         rows, combine = tuple(tuple(map(float, row)) for row in parts), OF_SUMS[name]
         value, each = float(combine(np.sum(rows, axis=0))), tuple(combine(rows).tolist())
         found[name] = Score(value, signatures[name], each, rows, combine)
     return found
+
+
+def _spaced(text: str) -> str:
+    return " ".join(tokens(text))
 
 
 def _of_sums(metric: Metric, sums: ArrayLike) -> NDArray[np.float64]:

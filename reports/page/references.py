@@ -48,7 +48,7 @@ def embedded() -> References:
     """Of the embedded data in their default size and seed."""
     whole: dict[str, list[Text]] = defaultdict(list)
     text = files("reports.page").joinpath("assets/embedded.jsonl").read_text(encoding="utf-8")
-    for line in map(json.loads, text.splitlines()):
+    for line in map(json.loads, text.removesuffix("\n").split("\n")):
         whole[line["data"]].append((line["input"], tuple(line["references"])))
     return References(whole)
 
@@ -57,7 +57,7 @@ def with_file(known: References, path: Path) -> References:
     """`known` and the examples of a user's file. Raises UserError that names the line."""
     scored: dict[tuple[str, int | None], dict[int, Text]] = defaultdict(dict)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # a text may hold U+2028, at which splitlines cuts
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--references {path}: cannot be read ({error})") from None
     for number, line in enumerate(lines, 1):
