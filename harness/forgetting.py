@@ -18,6 +18,7 @@ from harness.errors import UserError
 from harness.evaluate import Answer, generate
 from harness.forward import LabelForward
 from harness.task import context_of
+from harness.texts import read
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -84,7 +85,7 @@ def windows(model: Any, tokenizer: PreTrainedTokenizerBase, settings: Forgetting
         text = general_text()
     else:
         try:
-            text = Path(settings.text).read_text(encoding="utf-8")
+            text = read(Path(settings.text)).replace("\r\n", "\n")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"forgetting.text={settings.text}: cannot be read as UTF-8 text ({error})") from None
     left = settings.max_tokens

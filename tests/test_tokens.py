@@ -10,6 +10,7 @@ import pytest
 import torch
 from made_models import TURNS, byte_tokenizer, chat_tokenizer, saved, space_tokenizer
 from tiny import Adapted, adapted, settings
+from tokenizers import normalizers
 
 from harness.config import compose_settings
 from harness.data import Example
@@ -111,6 +112,16 @@ def test_where_a_token_would_span_both_the_boundary_stays() -> None:
     # A line feed is no space, so that a word behind it has none in front.
     followed = Texts(spaced).following("Description:", Texts(spaced).ids("Description:"), "The")
     assert not spaced.convert_ids_to_tokens(list(followed))[0].startswith("▁")
+
+
+def test_a_prompt_without_tokens_is_refused() -> None:
+    """White space, under a tokenizer that drops it, and nothing is put in front."""
+    tokenizer = byte_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizers.Strip()
+    encoder = Encoder(tokenizer, settings("data.prompt='{{ source }}'").data, 200, 200)
+    for refused in (lambda e: encoder.pair(e, "x"), lambda e: encoder.fit(e, 4)):
+        with pytest.raises(UserError, match=r"^rows\.csv, row 3: the prompt ' ' has no tokens"):
+            refused(Example(" ", ("x",), place="rows.csv, row 3"))
 
 
 def test_a_template_that_writes_bos_itself_has_it_once() -> None:

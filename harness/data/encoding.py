@@ -76,7 +76,7 @@ class Encoder:
             completion, cut = _shortened(self._ended(reference), limit - 1, source)
             made = Encoded(prompt.ids, answer=(self.decoder_start, *completion), cut=prompt.cut or cut)
         else:
-            whole = self._encoded(example, source.render(example), ())
+            whole = self._asked(example)
             # Where both do not fit, an answer may keep half of the room.
             room = max(limit - len(whole), limit // 2)
             completion, cut = _shortened(self._completion(example, whole, reference), room, source)
@@ -99,7 +99,7 @@ class Encoder:
         classes = source.classes or ()
         # Behind the same prompt; the last token is the one that ends an answer.
         if self._causal(example):
-            whole = self._encoded(example, source.render(example), shots)
+            whole = self._asked(example, shots)
             answers = [self._completion(example, whole, each, shots)[:-1] for each in classes]
         else:
             answers = [self._ended(each)[:-1] for each in classes]
@@ -125,7 +125,7 @@ class Encoder:
         """The prompt; where it is longer than `limit`, without text of the example on the side that the task names."""
         source = self.source.of(example)
         text = source.render(example)
-        ids = self._encoded(example, text, shots)
+        ids = self._asked(example, shots)
         if len(ids) <= limit or source.truncate == "error":
             return Prompt(ids, False)
         fits, longer = 0, len(text)
@@ -135,7 +135,15 @@ class Encoder:
             fits, longer = (middle, longer) if short else (fits, middle)
         return Prompt(self._encoded(example, _kept(text, fits, source.truncate), shots), True)
 
-    def _encoded(self, example: Example, text: str, shots: Sequence[Example]) -> tuple[int, ...]:
+    def _asked(self, example: Example, shots: Sequence[Example] = ()) -> Ids:
+        """The whole prompt. Raises UserError where it has no token, as white space may have none."""
+        text = self.source.of(example).render(example)
+        if not (ids := self._encoded(example, text, shots)):
+            place = f"{example.place}: " if example.place else ""
+            raise UserError(f"{place}the prompt {text!r} has no tokens; fill in the input or remove the row")
+        return ids
+
+    def _encoded(self, example: Example, text: str, shots: Sequence[Example]) -> Ids:
         source = self.source.of(example)
         if source.chat:
             return self.texts.chat(_turns(source, text, shots))
