@@ -52,8 +52,8 @@ test-isa: $(READY) ## Repeat the numerical tests with the instructions of other 
 	@failed=; for each in $(ISA); do \
 	case $$each in avx512*) grep -qw avx512f /proc/cpuinfo || { echo "== $$each: left out, this processor has no AVX-512"; continue; };; esac; \
 	set -- $$(echo $$each | tr : ' '); echo "== $$each"; \
-	ATEN_CPU_CAPABILITY=$$1 ONEDNN_MAX_CPU_ISA=$$2 TEST_THREADS=$$3 OMP_NUM_THREADS=$$3 \
-	$(RUN) -m pytest -q -n auto --dist loadfile $(NUMERICAL) $(ARGS) || failed="$$failed $$each"; done; \
+	ATEN_CPU_CAPABILITY=$$1 ONEDNN_MAX_CPU_ISA=$$2 TEST_THREADS=$$3 OMP_NUM_THREADS=$$3 OMP_WAIT_POLICY=PASSIVE \
+	$(RUN) -m pytest -q -n auto --dist loadfile --timeout 3600 $(NUMERICAL) $(ARGS) || failed="$$failed $$each"; done; \
 	[ -z "$$failed" ] || { echo "error: failed with$$failed"; exit 1; }
 
 lint: $(READY) ## Check style and formatting.
