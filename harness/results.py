@@ -22,8 +22,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -176,8 +177,11 @@ def run_folder(results: Path, run: str) -> Path:
     return results / "runs" / run
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write the whole text or nothing: a temporary file beside it, synced, then renamed."""
+def write_atomically(path: Path, text: str, check: Callable[[Path], object] = lambda written: None) -> None:
+    """Write the whole text or nothing: a temporary file beside it, synced, checked, then renamed.
+
+    `check` raises what is wrong with the file that was written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -185,16 +189,45 @@ def write_atomically(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        check(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_record(results: Path, record: Record) -> Path:
-    """Write a record atomically and return its path."""
+    """Write a record atomically and return its path. It gets its name once it has been read back."""
     path = run_folder(results, record.id) / "record.json"
-    write_atomically(path, record.model_dump_json(indent=1) + "\n")
+    write_atomically(path, finite_record(record).model_dump_json(indent=1) + "\n", check=read_record)
     return path
+
+
+def numbers_or_null(value: Any) -> Any:
+    """A JSON value with null for each number that is NaN or infinite, which JSON has not."""
+    if isinstance(value, dict):
+        return {name: numbers_or_null(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(numbers_or_null, value))
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def finite_record(record: Record) -> Record:
+    """The record without numbers that are NaN or infinite: a score is null, a section left out, each with the reason. A
+    finished run whose losses are none has diverged."""
+    content = record.model_dump(exclude={"key"})
+    bad = [name for name, value in content.items() if numbers_or_null(value) != value]
+    if not bad:
+        return record
+    reasons = dict.fromkeys(bad, "a number of it was NaN or infinite")
+    changed = {name: Record.model_fields[name].get_default(call_default_factory=True) for name in bad}
+    for name in {"quality", "base_quality"} & set(bad):
+        changed[name] = numbers_or_null(content[name])
+        nulls = {score: value for score, value in content[name].items() if value != changed[name][score]}
+        reasons |= {f"{name}.{score}": f"it was {value}" for score, value in nulls.items()}
+    lost = [name for name in ("quality.val_loss", "quality.loss", "forgetting") if name in reasons]
+    if record.status == "ok" and lost:
+        changed |= {"status": "diverged", "cause": f"{lost[0]}: {reasons[lost[0]]}"}
+    return record.model_copy(update=changed | {"null_reasons": record.null_reasons | reasons})
 
 
 def read_record(path: Path) -> Record:
