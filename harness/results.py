@@ -223,7 +223,7 @@ def finite_record(record: Record) -> Record:
     for name in {"quality", "base_quality"} & set(bad):
         changed[name] = numbers_or_null(content[name])
         nulls = {score: value for score, value in content[name].items() if value != changed[name][score]}
-        reasons |= {f"{name}.{score}": f"it was {value}" for score, value in nulls.items()}
+        reasons |= {f"{name}.{score}": f"no finite number ({value})" for score, value in nulls.items()}
     lost = [name for name in ("quality.val_loss", "quality.loss", "forgetting") if name in reasons]
     if record.status == "ok" and lost:
         changed |= {"status": "diverged", "cause": f"{lost[0]}: {reasons[lost[0]]}"}
