@@ -28,10 +28,10 @@ $(READY): requirements.lock pyproject.toml
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-sweep: $(READY) ## Run a sweep and print its table: SWEEP=quickstart, ARGS="train.steps=100", RESULTS=results.
-	@code=0; $(RUN) -m harness +sweep=$(SWEEP) results=$(RESULTS) $(ARGS) || code=$$?; \
+sweep: $(READY) ## Run a sweep and print its table: SWEEP=quickstart, ARGS="train.steps=100", RESULTS=results, NAME=longer.
+	@code=0; $(RUN) -m harness +sweep=$(SWEEP) results=$(RESULTS) $(if $(NAME),hydra.sweeper.name=$(NAME)) $(ARGS) || code=$$?; \
 	case "$$code $(ARGS)" in *--dry-run*|2*|130*) exit $$code;; esac; \
-	$(RUN) -m reports $(SWEEP) --results $(RESULTS) --format $(FORMAT) && exit $$code
+	$(RUN) -m reports $(or $(NAME),$(SWEEP)) --results $(RESULTS) --format $(FORMAT) && exit $$code
 
 report: $(READY) ## Print a sweep's table again: SWEEP=quickstart, FORMAT=markdown, csv or latex.
 	@$(RUN) -m reports $(SWEEP) --results $(RESULTS) --format $(FORMAT)

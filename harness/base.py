@@ -11,6 +11,7 @@ from harness import forgetting, inference
 from harness.cache import build_once, cache_folder
 from harness.data.baselines import trivial
 from harness.environment import resolve_device
+from harness.errors import finite
 from harness.evaluate import read_lines, write_lines
 from harness.forward import LabelForward
 from harness.lm_eval_tasks import compare, score_tasks
@@ -77,7 +78,7 @@ def measure_base(settings: RunSettings, base: Base, watch: Watch) -> None:
     def quality(folder: Path) -> None:
         task = Task(settings, base, shots=0)
         scores = task.score(predict(task))
-        scored = {"val_loss": forward.mean_loss(task.validation)} | scores.quality
+        scored = {"val_loss": finite("validation loss", forward.mean_loss(task.validation))} | scores.quality
         content: dict[str, Any] = {
             "quality": scored,
             "signatures": scores.signatures,

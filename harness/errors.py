@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 class UserError(ValueError):
     """Something the user can put right: `problems` are lines that say what is wrong and what to do.
@@ -12,6 +14,17 @@ class UserError(ValueError):
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class NotFinite(UserError):
+    """A model that gives NaN or an infinity for a number: its weights are broken, or too large for its dtype."""
+
+
+def finite(what: str, value: float) -> float:
+    """The value. Raises NotFinite, naming it as `what`, where it is no finite number."""
+    if not math.isfinite(value):
+        raise NotFinite(f"{what} is {value}: the model's weights are no numbers, or too large for its dtype")
+    return value
 
 
 def nearest_key(key: str, known: list[str]) -> str:

@@ -16,7 +16,8 @@ from harness.data import Example, Source
 from harness.data.batching import Batch, Encoded, collate, collate_prompts
 from harness.data.tokens import closing
 from harness.decoding import end_tokens
-from harness.forward import LabelForward
+from harness.errors import finite
+from harness.forward import LabelForward, finite_logits
 from harness.metrics import calibration
 from harness.metrics.classes import accuracy
 from harness.texts import first_with_text
@@ -95,7 +96,8 @@ def generate(
     for start in range(0, len(order), settings.batch_size):
         chosen = order[start : start + settings.batch_size]
         ids, mask = collate_prompts([prompts[i] for i in chosen], int(tokenizer.pad_token_id or 0))
-        new = answer(model, ids.to(device), mask.to(device), config)
+        with finite_logits("while generating", model):
+            new = answer(model, ids.to(device), mask.to(device), config)
         ended = torch.isin(new.cpu(), ends).any(1).tolist()
         texts = tokenizer.batch_decode(new, skip_special_tokens=True)
         for i, text, by_itself in zip(chosen, texts, ended, strict=True):
@@ -111,6 +113,8 @@ def classify(forward: LabelForward, batches: Sequence[Batch], classes: Sequence[
     """For each text the most likely class, by a classification head."""
     forward.model.eval()
     rows = [row for batch in batches for row in forward.logits(batch).float().softmax(-1).tolist()]
+    for row in rows:
+        finite("a class's probability", sum(row))
     return [Prediction(classes[row.index(max(row))], tuple(row)) for row in rows]
 
 
@@ -144,7 +148,7 @@ def log_likelihoods(
                 example = examples[i]
                 scored = example.answer[1:] if example.answer else example.ids[example.scored_from :]
                 each = rows.gather(1, torch.tensor(scored, device=rows.device)[:, None])
-                found[i] = (each.double().sum().item(), len(scored))
+                found[i] = (finite("a log-likelihood", each.double().sum().item()), len(scored))
         progress(start + len(chosen))
     return found
 
@@ -261,8 +265,12 @@ def score(examples: Sequence[Example], predictions: Sequence[str], families: Seq
         for line, part in zip(lines, parts or (), strict=bool(parts)):
             line[name] = part
     reasons = {name: one.reason for name, one in found.items() if one.reason}
+    values = {name: one.value for name, one in found.items()}
+    for name, value in values.items():
+        if value is not None and not math.isfinite(value):
+            values[name], reasons[name] = None, f"its scorer gave {value}"
     return Scores(
-        {name: one.value for name, one in found.items()},
+        values,
         {name: one.signature for name, one in found.items()},
         tuple(lines),
         reasons,
@@ -270,10 +278,11 @@ def score(examples: Sequence[Example], predictions: Sequence[str], families: Seq
 
 
 def write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    """Write one JSON object a line, whole or not at all."""
-    from harness.results import write_atomically
+    """Write one JSON object a line, whole or not at all; null for a number that is NaN or infinite."""
+    from harness.results import numbers_or_null, write_atomically
 
-    write_atomically(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    told = (json.dumps(numbers_or_null(line), ensure_ascii=False, allow_nan=False) for line in lines)
+    write_atomically(path, "".join(f"{line}\n" for line in told))
 
 
 def read_lines(path: Path) -> tuple[dict[str, Any], ...]:

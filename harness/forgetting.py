@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from harness.data.batching import Batch, Encoded, collate
 from harness.data.panel import EMBEDDED, PanelItem, articles, correct, general_text, load_panel
 from harness.data.tokens import Texts, turn
-from harness.errors import UserError
+from harness.errors import UserError, finite
 from harness.evaluate import Answer, generate
 from harness.forward import LabelForward
 from harness.task import context_of
@@ -146,7 +146,10 @@ def text_loss(
     if keep:
         save_file(kept, keep)
     tokens = sum(len(batch.targets) for batch in batches)
-    return TextLoss(total / tokens, tokens, divergence(torch.cat(distances), agreed) if distances else None)
+    found = divergence(torch.cat(distances), agreed) if distances else None
+    if found:
+        finite("the KL divergence on general text", found.kl)
+    return TextLoss(finite("the loss on general text", total / tokens), tokens, found)
 
 
 def distance(logits: torch.Tensor, before: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from harness.data.batching import Batch
+from harness.errors import finite
 
 
 def _together(_module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
@@ -25,6 +26,29 @@ def states_together(model: Any) -> None:
     head = model.get_output_embeddings()
     if head is not None:
         head.register_forward_pre_hook(_together)
+
+
+@contextmanager
+def finite_logits(what: str, model: Any) -> Iterator[None]:
+    """Raise NotFinite, naming `what` is done in the block, where the output head gives no number at a last position.
+
+    A search for the largest logit takes NaN for it, and so goes on to answer. One logit may be -inf, as of a token that
+    a model never says; the largest may not.
+    """
+    largest: list[torch.Tensor] = []
+
+    def note(_module: torch.nn.Module, _args: Any, logits: torch.Tensor) -> None:
+        rows = logits[:, -1] if logits.ndim == 3 else logits
+        least = rows.detach().amax(-1).float().abs().amax()  # NaN where one is, and no waiting for the device
+        largest[:] = [torch.maximum(largest[0], least) if largest else least]
+
+    handle = model.get_output_embeddings().register_forward_hook(note)
+    try:
+        yield
+    finally:
+        handle.remove()
+    if largest:
+        finite(f"the largest logit {what}", largest[0].item())
 
 
 class LabelForward:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from harness.errors import UserError, first_line, nearest
+from harness.errors import NotFinite, UserError, first_line, nearest
+from harness.results import numbers_or_null
 from harness.sections import LmEvalTask
 from harness.settings import Settings
 
@@ -53,7 +54,8 @@ def score_tasks(
     answer: Answer, model: Any, tokenizer: Any, settings: LmEvalSettings, batch_size: int
 ) -> tuple[dict[str, dict[str, float]], list[dict[str, Any]]]:
     """By task each metric as the library aggregates it, and a line for each example: task, index, filter, answer, and
-    its own metrics. Never the example's text. Raises UserError for a task that does not exist or cannot be read."""
+    its own metrics. Never the example's text. Raises UserError for a task that does not exist or cannot be read, and
+    NotFinite for a model that gives no numbers."""
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
@@ -72,6 +74,8 @@ def score_tasks(
             limit=settings.limit,
             bootstrap_iters=0,
         )
+    except NotFinite:
+        raise
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"lm_eval.tasks={settings.tasks}: cannot be scored ({first_line(error)})") from None
     results = {task: metrics_of(found["results"][task]) for task in found["samples"]}
@@ -81,6 +85,9 @@ def score_tasks(
         for task, samples in found["samples"].items()
         for each in samples
     ]
+    for line in lines:
+        if numbers_or_null(line["answer"]) != line["answer"]:  # NaN is the likeliest, or none is
+            raise NotFinite(f"lm_eval.tasks: {line['task']}: example {line['index']}: a log-likelihood is no number")
     return results, lines
 
 
@@ -98,6 +105,8 @@ def wrapped(answer: Answer, model: Any, tokenizer: Any, batch_size: int) -> Any:
     import torch
     from lm_eval.models.huggingface import HFLM
     from transformers import GenerationConfig
+
+    from harness.forward import finite_logits
 
     class Adapted(HFLM):  # type: ignore[misc]
         add_bos_token: bool | None
@@ -117,7 +126,9 @@ def wrapped(answer: Answer, model: Any, tokenizer: Any, batch_size: int) -> Any:
                 do_sample=False,
                 max_new_tokens=max_length - context.shape[1],
             )
-            return torch.cat([context, answer(model, context, options["attention_mask"], config)], dim=1)
+            with finite_logits("while generating", model):
+                new = answer(model, context, options["attention_mask"], config)
+            return torch.cat([context, new], dim=1)
 
     os.environ["TQDM_DISABLE"] = "1"
     model.eval()

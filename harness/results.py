@@ -14,23 +14,29 @@ A results folder holds
     runs/<run id>/adapter/           the trained adapter
     runs/<run id>/model/             the trained model, its adapter merged, where `keep_model` says so
     runs/<run id>/log.txt            what the run's process printed
-    sweeps/<name>.json               the runs that make up a sweep, in its order
+    sweeps/<name>.<hash>.json        runs that were asked for under a sweep's name (harness/asked.py)
     sequences/<name>.json            what `python -m harness.sequence` found
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from harness.asked import ASKING as ASKING
+from harness.asked import read_sweep as read_sweep
+from harness.asked import recorded_sweeps as recorded_sweeps
+from harness.asked import sweep_files as sweep_files
+from harness.asked import write_sweep as write_sweep
 from harness.errors import UserError
+from harness.files import hash_of as hash_of
+from harness.files import numbers_or_null as numbers_or_null
+from harness.files import write_atomically as write_atomically
 from harness.sections import (
     EVALUATION,
     TRAINING,
@@ -164,12 +170,6 @@ class UnreadableRecord(UserError):
         self.newer = newer
 
 
-def hash_of(value: Any) -> str:
-    """Hex SHA-256 of a JSON value, independent of the order of keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def run_id(method: str, key: dict[str, Any]) -> str:
     """The id under which a run of this key is recorded."""
     return f"{method}-{hash_of(key)[:12]}"
@@ -180,25 +180,30 @@ def run_folder(results: Path, run: str) -> Path:
     return results / "runs" / run
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write the whole text or nothing: a temporary file beside it, synced, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_record(results: Path, record: Record) -> Path:
-    """Write a record atomically and return its path."""
+    """Write a record atomically and return its path. It gets its name once it has been read back."""
     path = run_folder(results, record.id) / "record.json"
-    write_atomically(path, record.model_dump_json(indent=1) + "\n")
+    write_atomically(path, finite_record(record).model_dump_json(indent=1) + "\n", check=read_record)
     return path
+
+
+def finite_record(record: Record) -> Record:
+    """The record without numbers that are NaN or infinite: a score is null, a section left out, each with the reason. A
+    finished run whose losses are none has diverged."""
+    content = record.model_dump(exclude={"key"})
+    bad = [name for name, value in content.items() if numbers_or_null(value) != value]
+    if not bad:
+        return record
+    reasons = dict.fromkeys(bad, "a number of it was NaN or infinite")
+    changed = {name: Record.model_fields[name].get_default(call_default_factory=True) for name in bad}
+    for name in {"quality", "base_quality"} & set(bad):
+        changed[name] = numbers_or_null(content[name])
+        nulls = {score: value for score, value in content[name].items() if value != changed[name][score]}
+        reasons |= {f"{name}.{score}": f"no finite number ({value})" for score, value in nulls.items()}
+    lost = [name for name in ("quality.val_loss", "quality.loss", "forgetting") if name in reasons]
+    if record.status == "ok" and lost:
+        changed |= {"status": "diverged", "cause": f"{lost[0]}: {reasons[lost[0]]}"}
+    return record.model_copy(update=changed | {"null_reasons": record.null_reasons | reasons})
 
 
 def read_record(path: Path) -> Record:
@@ -255,31 +260,3 @@ def finished(results: Path, run: str) -> Record | None:
         path.rename(aside)
         return None
     return record if record.status == "ok" else None
-
-
-def write_sweep(results: Path, name: str, question: str, runs: Iterable[dict[str, str]]) -> Path:
-    """Write which runs make up a sweep: for each its `id`, `label` and the `overrides` that produce it."""
-    path = results / "sweeps" / f"{name}.json"
-    content = {"schema_version": SCHEMA, "name": name, "question": question, "runs": list(runs)}
-    write_atomically(path, json.dumps(content, indent=1) + "\n")
-    return path
-
-
-def recorded_sweeps(results: Path) -> list[str]:
-    """The names of the sweeps in a results folder, those of folders such as `papers/…` too, sorted."""
-    folder = results / "sweeps"
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.json"))
-
-
-def read_sweep(results: Path, name: str) -> dict[str, Any]:
-    """The sweep written by `write_sweep`. Raises UserError where there is none."""
-    path = results / "sweeps" / f"{name}.json"
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        known = recorded_sweeps(results)
-        have = f"there are: {', '.join(known)}" if known else "no sweep has been run there yet"
-        raise UserError(f"{path}: no such sweep; {have}") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not readable ({error}); run the sweep again to write it anew") from None
-    return content

@@ -66,6 +66,8 @@ class Watch:
     step: int | None = None
     warnings: list[str] = field(default_factory=list)
     """What the record says of the run's surroundings."""
+    measured: dict[str, Any] = field(default_factory=dict)
+    """Fields of the record that are known already, should the run end badly."""
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -184,6 +186,7 @@ def _measured(
         train_peak = meter.peak()
         machine = surroundings.ended()
         speed = throughput(state.curve, WARM_UP, max(machine.gemm_flops_before, machine.gemm_flops_after))
+        watch.measured |= {"throughput": speed, "machine": machine, "energy": energy, "train_tokens": state.tokens}
         write_lines(folder / "curve.jsonl", state.curve)
         best = settings.eval.score == "best"
         quality["val_loss"] = state.best_loss if best else state.curve[-1]["val_loss"]

@@ -234,6 +234,8 @@ class Trainer:
 
     def _validate(self) -> float:
         loss = self.forward.mean_loss(self.validation)
+        if not math.isfinite(loss):
+            raise RunEnded("diverged", f"validation loss {loss} after step {self.state.step}", self.state.step)
         if self.keep_best and loss < self.state.best_loss:
             self.state.best_step, self.state.best_loss = self.state.step, loss
             self.state.best_weights = {name: tensor.detach().clone() for name, tensor in self.kept.items()}

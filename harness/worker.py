@@ -296,6 +296,7 @@ def _do(job: dict[str, Any], base: Any, stopped: Callable[[], bool]) -> int:
     from harness import run as runner
     from harness.base import measure_base
     from harness.environment import resolve_device, usable_cores
+    from harness.errors import NotFinite
     from harness.fit import Forecast, predict, too_much
     from harness.measure.memory import reached
     from harness.progress import ProgressFile
@@ -315,7 +316,7 @@ def _do(job: dict[str, Any], base: Any, stopped: Callable[[], bool]) -> int:
             rss, cuda = reached()
             cause += held(rss, cuda)
             fields["memory"] = Memory(process_peak_rss=rss, oom_cuda_allocated=cuda)
-        fields |= {"planned": Forecast.read(folder).planned, "seconds": watch.seconds}
+        fields |= {"planned": Forecast.read(folder).planned, "seconds": watch.seconds} | watch.measured
         write_record(Path(settings.results), Record(**fields, status=status, cause=cause, step=step))
         return 2 if user_error else 1
 
@@ -343,6 +344,11 @@ def _do(job: dict[str, Any], base: Any, stopped: Callable[[], bool]) -> int:
             write_record(Path(settings.results), runner.execute(settings, job["run"], base, watch))
     except RunEnded as end:
         return failed(end.status, end.cause, end.step)
+    except NotFinite as error:
+        if job["kind"] == "run" and settings.method.trains:
+            return failed("diverged", str(error), watch.step)
+        base_too = f"the base model, which nothing has trained: {error}; check its weights, or try dtype=fp32"
+        return failed("error", base_too, watch.step, user_error=True)
     except UserError as error:
         return failed("error", "; ".join(error.problems), watch.step, user_error=True)
     except (MemoryError, torch.OutOfMemoryError) as error:

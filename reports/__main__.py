@@ -16,12 +16,12 @@ from reports.compare import compare
 from reports.export import FORMATS, exported
 from reports.latency_table import latency_table
 from reports.output import answered, deliver, write
-from reports.read import listed, load_all, sweep_names
+from reports.read import Sweep, listed, load_all, sweep_names
 from reports.render import render
 from reports.seeds import seeds_table
 from reports.speed_table import speed_table
 from reports.storage import storage_table
-from reports.tables import Table, sweeps_table, tables_of
+from reports.tables import Table, noted, sweeps_table, tables_of
 
 DESCRIPTION = """\
 Turn the records of a sweep into tables. Without SWEEP, list the sweeps in the results folder.
@@ -141,15 +141,20 @@ def tables_for(
         if not sweep.recorded
     ]:
         raise UserError(*empty)
+    return [noted(table, sweep) for sweep in sweeps for table in _tables_of(sweep, which, score, allow, reach)]
+
+
+def _tables_of(sweep: Sweep, which: str, score: str | None, allow: Sequence[str], reach: float | None) -> list[Table]:
+    """The tables of one sweep. Raises UserError."""
     if which == "speed":
-        return [speed_table(sweep, reach) for sweep in sweeps]
+        return [speed_table(sweep, reach)]
     if which == "inference":
-        return [latency_table(sweep) for sweep in sweeps]
+        return [latency_table(sweep)]
     if which == "storage":
-        return [storage_table(sweep) for sweep in sweeps]
+        return [storage_table(sweep)]
     if which == "seeds":
-        return [seeds_table(sweep) for sweep in sweeps]
-    return [table for sweep in sweeps for table in tables_of(sweep, compare(sweep, score, allow), which)]
+        return [seeds_table(sweep)]
+    return tables_of(sweep, compare(sweep, score, allow), which)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

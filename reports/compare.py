@@ -5,19 +5,19 @@ A row is a run, or the runs that differ only in the seed.
 
 from __future__ import annotations
 
-import json
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
-from typing import Any
 
 from harness.errors import UserError, nearest, nearest_key
 from harness.results import Record
 from reports.groups import SEED, Group, groups, without
 from reports.paired import FAMILY, Difference, Sampled, compared, distance, sample
 from reports.read import Sweep, UnusablePredictions, finite
+from reports.runs import ABOUT as ABOUT
+from reports.runs import HARDWARE
+from reports.runs import show as show
 from reports.scores import lower_is_better, main_score
 from reports.statistics import ALPHA, Interval, detectable, holm
 
@@ -29,9 +29,6 @@ WORSE = "below the base"
 
 TRAINING = ("settings.train", SEED)
 """What an untrained row cannot differ in."""
-ABOUT = ("settings.method", "settings.roles", "settings.modules", "settings.quantization", "settings.train.optimizer")
-"""What rows of a table may differ in: what the table is about. Learning rate and optimizer go with the method and are
-shown."""
 SAME_BASE = (
     "settings.method",
     "settings.roles",
@@ -44,8 +41,6 @@ SAME_BASE = (
 """What a row may differ in from the untouched base that it is compared with."""
 EXAMPLES = "indices of the test examples"
 """What rows differ in, though no field of their keys tells, and cannot be compared in spite of."""
-HARDWARE = ("environment.device", "environment.threads")
-"""What timings depend on, and scores but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -163,24 +158,28 @@ def differing_fields(rows: Sequence[Group]) -> dict[str, dict[str, list[str]]]:
     Seeds may differ where every row has several: what they change is then known.
     """
     single = any(len(row.runs) == 1 and is_trained(row.records[0]) for row in rows)
-    flat = []
+    flat, mixed = [], set()
     for row in rows:
         record = row.records[0]
         fields = without(record.flat_key, (*ABOUT, SEED)) | {"test_examples": record.test_examples}
         if single and SEED in record.flat_key:
             fields[SEED] = ", ".join(sorted({show(each.flat_key[SEED]) for each in row.records}))
+        for name in HARDWARE:
+            if len(machines := sorted({show(each.flat_key.get(name)) for each in row.records})) > 1:
+                fields[name] = " and ".join(machines)
+                mixed.add(name)
         flat.append(fields)
     trained = [is_trained(row.records[0]) for row in rows]
     found: dict[str, dict[str, list[str]]] = {}
     for name in dict.fromkeys(name for fields in flat for name in fields):
         every = bool(without({name: None}, TRAINING))
         those = [(row, fields) for row, fields, is_ in zip(rows, flat, trained, strict=True) if every or is_]
-        if all(name in fields and fields[name] == those[0][1].get(name) for _, fields in those):
+        if name not in mixed and all(name in fields and fields[name] == those[0][1].get(name) for _, fields in those):
             continue
         values: dict[str, list[str]] = defaultdict(list)
         for row, fields in those:
             values[show(fields[name]) if name in fields else "not recorded"].append(row.label)
-        if len(values) > 1:
+        if len(values) > 1 or name in mixed:
             found[name] = dict(values)
     return found
 
@@ -191,13 +190,6 @@ def _split(
     """The fields that `names` names, and the others."""
     others = without(found, names)
     return {name: values for name, values in found.items() if name not in others}, others
-
-
-def show(value: Any) -> str:
-    """A setting as people write it; the beginning of a hash."""
-    if isinstance(value, str):
-        return value[:12] if re.fullmatch("[0-9a-f]{40,}", value) else value
-    return str(value) if type(value) is int else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _scored(rows: Sequence[Group], score: str | None) -> tuple[list[_Scored], dict[str, Verdict]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from typing import Any
 
 from harness.results import Record
 from reports.read import Run, Sweep
+from reports.runs import HARDWARE
+from reports.runs import key_without as key_without
 
 SEED = "settings.seed"
 RATE = "settings.method.lr"
@@ -18,7 +19,7 @@ RATE = "settings.method.lr"
 
 @dataclass(frozen=True)
 class Group:
-    """Finished rows that differ only in the seed."""
+    """Finished rows that differ only in the seed, and in the machine where a sweep was split between several."""
 
     label: str
     runs: tuple[Run, ...]
@@ -36,10 +37,10 @@ class Group:
 
 
 @lru_cache(maxsize=100_000)
-def _seedless(run: Run) -> str:
-    """A finished run's key without the seed."""
+def _seedless(run: Run, split: bool) -> str:
+    """A finished run's key without the seed, and where `split` without the machine."""
     assert run.record is not None
-    return key_without(run.record, SEED)
+    return key_without(run.record, SEED, *(HARDWARE if split else ()))
 
 
 @lru_cache(maxsize=16)
@@ -47,7 +48,7 @@ def groups(sweep: Sweep) -> list[Group]:
     """The finished rows of a sweep by all but their seed, in the sweep's order. Repeats of a seed stay apart."""
     found: dict[str, list[Run]] = defaultdict(list)
     for run, _ in sweep.done:
-        found[_seedless(run)].append(run)
+        found[_seedless(run, sweep.split)].append(run)
     return [Group(runs[0].label, tuple(runs)) for runs in found.values()]
 
 
@@ -69,14 +70,6 @@ def rate_sets(rows: Sequence[Group]) -> list[tuple[Group, ...]]:
 def rate(row: Group) -> float:
     """A trained row's learning rate."""
     return row.records[0].learning_rate or 0.0
-
-
-def key_without(record: Record, *names: str) -> str:
-    """The record's key as text, without these fields."""
-    left = dict(record.flat_key)
-    for name in names:
-        left.pop(name, None)
-    return json.dumps(left, sort_keys=True)
 
 
 def without(flat: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

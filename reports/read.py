@@ -17,40 +17,22 @@ from numpy.typing import NDArray
 from pydantic_core import from_json
 
 from harness.errors import UserError
-from harness.results import Record, UnreadableRecord, read_record, read_sweep, recorded_sweeps, run_folder, run_id
+from harness.results import (
+    Record,
+    UnreadableRecord,
+    read_record,
+    read_sweep,
+    recorded_sweeps,
+    run_folder,
+    run_id,
+    sweep_files,
+)
+from reports.runs import NOT_RUN as NOT_RUN
+from reports.runs import Run as Run
+from reports.runs import once_each, one_of, told_apart
 
-NOT_RUN = "not run"
-UNREADABLE = "unreadable record"
 HASHED = re.compile(r".+-[0-9a-f]{12}")
 """An id that the harness made of a run's key."""
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """One run of a sweep, with its record if there is one."""
-
-    id: str
-    label: str
-    """Short name of the row, as the sweep gives it."""
-    overrides: str
-    """What produces the run on the command line."""
-    folder: Path
-    """Where the record and the predictions lie."""
-    record: Record | None = None
-    problem: str | None = None
-    """Why the record cannot be read, in one line."""
-
-    @property
-    def status(self) -> str:
-        """The record's status, `not run` or `unreadable record`."""
-        if self.record is not None:
-            return self.record.status
-        return UNREADABLE if self.problem else NOT_RUN
-
-    @property
-    def done(self) -> Record | None:
-        """The record, if its status is ok."""
-        return self.record if self.status == "ok" else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +42,10 @@ class Sweep:
     name: str
     question: str
     runs: tuple[Run, ...]
+    remarks: tuple[str, ...] = ()
+    """What a table says of runs that are recorded more than once."""
+    split: bool = False
+    """Its runs are of unlike machines, each of which has made others: rows may be of several."""
 
     @property
     def done(self) -> list[tuple[Run, Record]]:
@@ -103,33 +89,20 @@ def sweep_names(results: Path | Sequence[Path]) -> list[str]:
 
 
 def load_sweep(results: Path | Sequence[Path], name: str) -> Sweep:
-    """A sweep with the records of its runs; of several folders, the runs that any of them lists. Raises UserError where
-    the sweep is absent or not one, and where two folders have different records of a run."""
-    having = [each for each in folders(results) if (each / "sweeps" / f"{name}.json").exists()]
-    parts = [_load_sweep(folder, name) for folder in having or folders(results)[:1]]
-    merged: dict[str, Run] = {}
-    for run in (run for part in parts for run in part.runs):
-        known = merged.get(run.id)
-        if known and known.record and run.record and known.record != run.record:
-            raise UserError(
-                f"{known.folder} and {run.folder}: two different records of one run; leave one out, or run it again "
-                f"with repeat=1"
-            )
-        if known is None or (known.record is None and run.record is not None):
-            merged[run.id] = run
-    return Sweep(name, parts[0].question, tuple(merged.values()))
+    """What was asked under a sweep's name in any of the folders, with the records that any of them has, whatever the
+    folders' order. Raises UserError where the sweep is absent or not one."""
+    places = folders(results)
+    listed = read_sweep(places, name)
+    found = [one_of([load_run(place, run) for place in places]) for run in listed["runs"]]
+    once, more, split = once_each([run for run, _ in found])
+    return Sweep(
+        name, listed["question"], told_apart(once, split), (*(said for _, said in found if said), *more), split
+    )
 
 
-def _load_sweep(results: Path, name: str) -> Sweep:
-    content = read_sweep(results, name)
-    try:
-        # A grid may give the same run twice; it is one row.
-        each = {str(run["id"]): run for run in content["runs"]}
-        runs = tuple(load_run(results, run) for run in each.values())
-        return Sweep(name, str(content["question"]), runs)
-    except (KeyError, TypeError, AttributeError) as error:
-        problem = f"{results / 'sweeps' / name}.json: not a sweep ({error!r}); run the sweep again to write it anew"
-        raise UserError(problem) from None
+def has_sweep(results: Sequence[Path], name: str) -> bool:
+    """Whether something was asked under a sweep's name in one of the folders."""
+    return any(sweep_files(folder, name) for folder in results)
 
 
 def all_runs(results: Path) -> list[Run]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -105,6 +105,11 @@ def tables_of(sweep: Sweep, comparison: Comparison, which: str) -> list[Table]:
         except UserError:
             continue  # the sweep has none
     return tables
+
+
+def noted(table: Table, *sweeps: Sweep) -> Table:
+    """The table, with what is to be said of the sweeps' runs that are recorded more than once."""
+    return replace(table, notes=(*table.notes, *(("", remark) for sweep in sweeps for remark in sweep.remarks)))
 
 
 def build(

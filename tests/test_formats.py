@@ -16,7 +16,6 @@ import pytest
 from test_reports import add, add_base, cells, key, spoiled, sweep
 from test_tables import everything, right, row
 
-from harness.errors import UserError
 from harness.results import run_folder, run_id, write_sweep
 from reports.__main__ import main, report
 from reports.read import load_sweep
@@ -119,7 +118,7 @@ def test_json_and_parquet_are_the_frame(tmp_path: Path, capsys: pytest.CaptureFi
 # Bad inputs
 
 
-def test_two_folders_are_put_together_but_not_two_records_of_one_run(tmp_path: Path) -> None:
+def test_two_folders_are_put_together(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     for results, name in ((one, "a"), (two, "b")):
         row(results, "zero_shot", right(0.2, 1))
@@ -128,9 +127,6 @@ def test_two_folders_are_put_together_but_not_two_records_of_one_run(tmp_path: P
     text = report([one, two], ["s"], "markdown", "methods")
     assert "3 runs: 3 done" in text
     assert report([one, one], ["s"], "csv", "methods") == report(one, ["s"], "csv", "methods")
-    row(two, "zero_shot", right(0.3, 1))
-    with pytest.raises(UserError, match="two different records of one run"):
-        report([one, two], ["s"], "markdown", "methods")
 
 
 def test_a_record_that_its_id_does_not_fit_is_a_row_that_says_so(tmp_path: Path) -> None:

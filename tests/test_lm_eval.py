@@ -11,7 +11,7 @@ import torch
 import yaml
 from tiny import adapted, settings
 
-from harness.errors import UserError
+from harness.errors import NotFinite, UserError
 from harness.evaluate import read_lines
 from harness.lm_eval_tasks import compare, score_tasks
 from harness.results import Record
@@ -136,3 +136,12 @@ def test_bad_tasks(tasks: Path, tmp_path: Path) -> None:
     (tasks / "colours.jsonl").unlink()
     with pytest.raises(UserError, match="cannot be scored"):
         score_tasks(a.settings.method.generate, a.model, a.tokenizer, settings(*chosen(tasks, "colours")).lm_eval, 2)
+
+
+@pytest.mark.parametrize("task", ["colours", "repeat"])
+def test_a_model_that_gives_no_numbers_is_told(tasks: Path, task: str) -> None:
+    """The likeliest of log-likelihoods that are NaN would be right now and then."""
+    a = adapted(["method=lora", *chosen(tasks, task)])
+    a.model.get_output_embeddings().weight.data.fill_(torch.nan)
+    with pytest.raises(NotFinite):
+        score_tasks(a.settings.method.generate, a.model, a.tokenizer, a.settings.lm_eval, 4)

@@ -120,9 +120,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make(folder, "lora-hostile", HOSTILE, bleu_of=0.3, rank=77, steps=12)
     make(folder, "other-data", "other data", bleu_of=0.3, data="e2e", sha256=OTHER)
     make(folder, "full-oom", "too big", **FAILED, status="oom", cause="CUDA out of memory & more <b>", step=3)
-    make(folder, "full-nan", "not a number", steps=77, quality={"val_loss": float("inf"), "bleu": -0.125})
+    make(folder, "full-nan", "not a number", steps=77, quality={"val_loss": -0.25, "bleu": -0.125})
     path = run_folder(folder, IDS["full-nan"]) / "record.json"
-    path.write_text(path.read_text().replace("-0.125", "NaN"))
+    path.write_text(path.read_text().replace("-0.125", "NaN").replace("-0.25", "Infinity"))
     for name, text in {
         "full-truncated": '{"schema_version": 1, "id": "fu',
         "full-newer": '{"schema_version": 99}',

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from conftest import Harness
 
 from harness.config import ROOT, SWEEPS, sweep_names
 from harness.errors import UserError
+from harness.results import read_sweep
 from hydra_plugins.harness_sweeper.sweeper import read_sweep_file
 
 
@@ -101,7 +101,7 @@ def test_a_finished_sweep_is_listed_and_done_again_without_torch(harness: Harnes
     first = harness("+sweep=tiny", "tracker=none", small=())
     assert first.returncode == 0, first.stderr
     records = harness.records()
-    manifest = json.loads((harness.results / "sweeps" / "tiny.json").read_text())
+    manifest = read_sweep([harness.results], "tiny")
     runs = manifest["runs"]
     assert {run["id"] for run in runs} == records.keys()
     assert [run["label"] for run in runs] == ["zero shot", "lora r=2"]

@@ -6,9 +6,10 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,19 @@ class HarnessSweeperConf:
     """Print the points and what is already done, and run nothing."""
     max_points: int = 2000
     """A sweep of more points is refused: it is more often a slip than a wish."""
+    name: Any = None
+    """What its runs are asked for under, and its report is called: by default `+sweep`'s, or made of the overrides."""
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="harness", node=HarnessSweeperConf, provider="harness")
+
+
+NAME = re.compile(r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*")
+"""What a sweep may be called."""
+READABLE = 48
+"""Letters of a made name that are there to be read."""
+NOT_ABOUT = ("results=", "force=", "tracker", "hydra.")
+"""Beginnings of overrides that say nothing of what is run."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +86,39 @@ def asked_for(arguments: Sequence[str]) -> tuple[SweepFile, list[str]]:
     given = [a for a in arguments if not a.startswith("+sweep=")]
     if len(named) > 1:
         raise UserError("+sweep: one sweep at a time")
-    return (read_sweep_file(named[0]) if named else SweepFile("adhoc", " ".join(given), (), ((),))), given
+    if named:
+        return read_sweep_file(named[0]), given
+    about = [a for a in given if not a.startswith(NOT_ABOUT)]
+    return SweepFile(name_of(about), " ".join(about), (), ((),)), given
 
 
-def expand(file: SweepFile, given: Sequence[str], loader: ConfigLoader, max_points: int) -> list[tuple[str, ...]]:
-    """The overrides of every point. What is given on the command line goes to all of them and wins."""
+def name_of(overrides: Sequence[str]) -> str:
+    """A name for a sweep without a file: what it varies, to be read, and a hash of all overrides, in any order."""
+    from harness.results import hash_of
+
+    several = [word for word in overrides if "," in word] or list(overrides)
+    words = (word.partition("=") for word in several)
+    said = "_".join(f"{key.rpartition('.')[2]}-{value}" for key, _, value in words)
+    return f"{re.sub(r'[^A-Za-z0-9_]+', '-', said).strip('-_')[:READABLE]}-{hash_of(sorted(overrides))[:6]}".lstrip(
+        "-_"
+    )
+
+
+def checked(name: str) -> str:
+    """A name that someone gave a sweep, which becomes that of a file. Raises UserError."""
+    from harness.errors import UserError
+    from harness.results import ASKING
+
+    if not NAME.fullmatch(name) or ASKING.fullmatch(name):
+        raise UserError(
+            f"hydra.sweeper.name={name}: cannot be a name; use letters, digits, `_`, `-`, and `/` for folders"
+        )
+    return name
+
+
+def expand(file: SweepFile, given: Sequence[str], loader: ConfigLoader, max_points: int) -> dict[tuple[str, ...], int]:
+    """The overrides of every point, each with the number of its grid. What is given on the command line goes to all of
+    them and wins."""
     from harness.errors import UserError
 
     def check(count: int) -> None:
@@ -90,8 +129,8 @@ def expand(file: SweepFile, given: Sequence[str], loader: ConfigLoader, max_poin
             )
 
     parser = OverridesParser.create(config_loader=loader)
-    rows: list[tuple[str, ...]] = []
-    for grid in file.grids:
+    rows: dict[tuple[str, ...], int] = {}
+    for number, grid in enumerate(file.grids):
         merged = {}
         for override in parser.parse_overrides([*file.overrides, *grid, *given]):
             merged[override.get_key_element()] = override
@@ -103,10 +142,9 @@ def expand(file: SweepFile, given: Sequence[str], loader: ConfigLoader, max_poin
                 values = [f"{key}={value}" for value in override.sweep_string_iterator()]
             check(len(values) * len(expanded))
             expanded = [(*row, value) for value in values for row in expanded]
-        rows += expanded
-    unique = list(dict.fromkeys(rows))
-    check(len(unique))
-    return unique
+        rows |= {row: number for row in expanded if row not in rows}
+    check(len(rows))
+    return rows
 
 
 class HarnessSweeper(Sweeper):
@@ -114,8 +152,8 @@ class HarnessSweeper(Sweeper):
 
     config: DictConfig
 
-    def __init__(self, dry_run: bool, max_points: int) -> None:
-        self.dry_run, self.max_points = dry_run, max_points
+    def __init__(self, dry_run: bool, max_points: int, name: str | None) -> None:
+        self.dry_run, self.max_points, self.name = dry_run, max_points, name
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.context, self.config = hydra_context, config
@@ -129,21 +167,27 @@ class HarnessSweeper(Sweeper):
         from harness.errors import UserError
         from harness.gpus import equal_gpus
         from harness.progress import SweepView
-        from harness.results import write_sweep
+        from harness.results import read_sweep, write_sweep
         from harness.tracking import log_sweep
 
         arguments = json.loads(os.environ.get(GIVEN, "null")) or arguments
         file, given = asked_for(arguments)
+        if self.name is not None:
+            file = replace(file, name=checked(str(self.name)))
         rows = expand(file, given, self.context.config_loader, self.max_points)
-        points, results, tracker = self._check(rows)
+        points, results, tracker = self._check(list(rows))
         if self.dry_run:
             for point in points:
                 print(f"{'done' if point.done else 'to do':6} {point.run:32} {point.label:28} {point.overrides}")
             print(f"{sum(p.done for p in points)} of {len(points)} done in {results}")
             return None
-        runs = [{"id": p.run, "label": p.label, "overrides": p.overrides} for p in points]
+        runs = [
+            {"id": p.run, "label": p.label, "overrides": p.overrides, "grid": grid}
+            for p, grid in zip(points, rows.values(), strict=True)
+        ]
         try:
             write_sweep(results, file.name, file.question, runs)
+            earlier = len(read_sweep([results], file.name)["runs"]) - len({run["id"] for run in runs})
         except OSError as error:
             why = error.strerror or error
             raise UserError(
@@ -151,11 +195,15 @@ class HarnessSweeper(Sweeper):
             ) from None
         todo = [list(row) for row, point in zip(rows, points, strict=True) if not point.done]
         print(f"sweep {file.name}: {len(points)} points, {len(points) - len(todo)} done before", file=sys.stderr)
-        if not todo:
-            return []
-        os.environ["HARNESS_SWEEP"] = file.name  # W&B's group
-        with SweepView(points, results):
-            outcomes = self._launch(todo, len(equal_gpus()) if all(p.on_gpu for p in points if not p.done) else 1)
+        try:
+            if not todo:
+                return []
+            os.environ["HARNESS_SWEEP"] = file.name  # W&B's group
+            with SweepView(points, results):
+                outcomes = self._launch(todo, len(equal_gpus()) if all(p.on_gpu for p in points if not p.done) else 1)
+        finally:
+            more = f" ({earlier} runs that were asked for before are in them too)" if earlier else ""
+            print(f"tables: python -m reports {file.name} --results {results}{more}", file=sys.stderr)
         return self._conclude(outcomes, lambda: log_sweep(file.name, results, tracker))
 
     def _launch(self, rows: list[list[str]], gpus: int) -> list[dict[str, Any]]:

@@ -34,7 +34,9 @@ def parser() -> argparse.ArgumentParser:
         epilog="example:\n  python -m reports figures methods --only pareto --format png --output figures",
     )
     made.add_argument("sweeps", nargs="+", metavar="SWEEP", help="name of a sweep in the results folder")
-    made.add_argument("--results", type=Path, default=Path("results"), metavar="FOLDER", help="default: %(default)s")
+    made.add_argument(
+        "--results", type=Path, action="append", metavar="FOLDER", help="may be repeated; default: results"
+    )
     made.add_argument("--output", type=Path, default=Path("figures"), metavar="FOLDER", help="default: %(default)s")
     made.add_argument("--format", choices=("svg", "png"), default="svg", help="default: %(default)s; png: 100 dpi")
     made.add_argument("--only", action="append", choices=names(), help="this figure alone; may be given again")
@@ -65,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
     """Write the figures and print their paths. Raises UserError."""
     options = parser().parse_args(arguments)
     say = partial(print, file=sys.stderr)
-    for sweep in load_all(options.results, options.sweeps):
+    for sweep in load_all(options.results or [Path("results")], options.sweeps):
         stem = re.sub(r"[^\w.-]+", "-", sweep.name)
         for name, content in drawn(sweep, options.only or names(), options.format, say):
             path = options.output / f"{stem}_{name}.{options.format}"

@@ -10,8 +10,9 @@ from reports.export import TEXTS, exported
 from reports.output import deliver
 from reports.paper import paper_tables
 from reports.paper_files import Paper, paper_names, read_paper
-from reports.read import Sweep, load_all
+from reports.read import Sweep, has_sweep, load_all
 from reports.render import render
+from reports.tables import noted
 
 DESCRIPTION = """\
 Show a published table with ours beside it: published value, ours (mean and sample standard deviation over seeds), 95%
@@ -44,8 +45,7 @@ def parser() -> argparse.ArgumentParser:
 
 def chosen_sweeps(paper: Paper, results: Sequence[Path], named: Sequence[str]) -> list[Sweep]:
     """The sweeps that ours are of: those named, or those of the paper that have been run. Raises UserError."""
-    run = [name for name in paper.sweeps() if any((each / "sweeps" / f"{name}.json").is_file() for each in results)]
-    return load_all(results, named or run)
+    return load_all(results, named or [name for name in paper.sweeps() if has_sweep(results, name)])
 
 
 def listed() -> str:
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
     else:
         paper = read_paper(options.name)
         sweeps = chosen_sweeps(paper, options.results or [Path("results")], options.sweep)
-        tables = paper_tables(paper, options.name, sweeps)
+        tables = [noted(table, *sweeps) for table in paper_tables(paper, options.name, sweeps)]
         text = str(exported(tables, options.format)) if options.format in TEXTS else render(tables, options.format)
     deliver(text, options.output)
     return 0

@@ -76,16 +76,13 @@ def _rows(results: Path) -> tuple[list[Shown], list[str]]:
     problems: list[str] = []
     for name in recorded_sweeps(results):
         try:
-            for told in read_sweep(results, name)["runs"]:
-                run, label, overrides = str(told["id"]), str(told["label"]), str(told["overrides"])
+            for told in read_sweep([results], name)["runs"]:
+                run, label, overrides = told["id"], told["label"], told["overrides"]
                 found = recorded.get(run) or Run(run, label, overrides, run_folder(results, run))
                 listed.setdefault(run, replace(found, label=label, overrides=overrides))
                 sweeps[run].append(name)
         except UserError as error:
             problems += error.problems
-        except (KeyError, TypeError) as error:
-            path = results / "sweeps" / f"{name}.json"
-            problems.append(f"{path}: not a sweep ({error!r}); run the sweep again to write it anew")
     # Listed runs keep their place and what the sweep calls them.
     return [Shown(run, results, tuple(sweeps[run.id])) for run in (listed | recorded | listed).values()], problems
 
