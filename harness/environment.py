@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +12,7 @@ from typing import Any
 
 import harness
 from harness.gpus import gpus
+from harness.sources import code, version_of
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "tokenizers", "sacrebleu")
 """Libraries whose version may change a result."""
@@ -22,6 +24,21 @@ def installed(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+VERSIONS = "HARNESS_VERSIONS"
+"""Environment variable in which a process tells those that it starts what the versions were, should files change."""
+
+
+@functools.cache
+def versions() -> dict[str, str | None]:
+    """By name, the version of the harness, of Python and of each of PACKAGES; see `version_of`. Of the harness's own
+    sources what they do counts, so that a comment makes no other run."""
+    if told := os.environ.get(VERSIONS):
+        found: dict[str, str | None] = json.loads(told)
+        return found
+    own = version_of("peft-harness", "harness", harness.__version__, code)
+    return {"harness": own, "python": platform.python_version()} | {name: version_of(name) for name in PACKAGES}
 
 
 @functools.cache
@@ -74,8 +91,7 @@ def fingerprint(device: str, threads: int | None) -> dict[str, Any]:
     """What of the surroundings can change a result: versions, device and threads."""
     kind = resolve_device(device)
     return {
-        "versions": {"harness": harness.__version__, "python": platform.python_version()}
-        | {package: installed(package) for package in PACKAGES},
+        "versions": dict(versions()),
         "device": f"{kind}: {gpu_name() if kind == 'cuda' else cpu_name()}",
         "threads": threads or usable_cores(),
     }

@@ -12,10 +12,9 @@ import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch._subclasses.fake_tensor import UnsupportedFakeTensorException as Unsupported
 
-import harness
 from harness.cache import cache_folder
 from harness.data.batching import Batch
-from harness.environment import PACKAGES, installed, resolve_device
+from harness.environment import installed, resolve_device, versions
 from harness.errors import UserError, first_line
 from harness.forward import LabelForward, states_together
 from harness.measure import parameters
@@ -126,7 +125,7 @@ def _key(settings: RunSettings, config: Any, batches: Batches) -> dict[str, Any]
         "evaluation": [evaluation.beams, evaluation.max_new_tokens],
         "batches": [_shapes(batch) for batch in batches.all],
         "prompts": batches.prompts and list(batches.prompts[0].shape),
-        "versions": [harness.__version__, *map(installed, PACKAGES)],
+        "versions": versions(),
     }
 
 

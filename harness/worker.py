@@ -28,6 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.environment import VERSIONS, versions
 from harness.errors import UserError, first_line
 from harness.gpus import VISIBLE
 from harness.oom import held, kernel_kills
@@ -73,7 +74,7 @@ class Worker:
             stdout=subprocess.PIPE,
             pass_fds=(lifeline,),
             text=True,
-            env=os.environ | SURROUNDINGS | {"PYTHONPATH": _with_this_package()},
+            env=os.environ | SURROUNDINGS | {"PYTHONPATH": _with_this_package(), VERSIONS: json.dumps(versions())},
         )
         os.close(lifeline)
         self._answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()

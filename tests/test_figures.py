@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from test_reports import add, add_base, key, spoiled, sweep
 
-from harness.results import run_folder
+from harness.results import run_folder, write_sweep
 from harness.sections import Forgetting, Memory, PhasePeak
 from reports.__main__ import main
 from reports.commands import figures as command
@@ -315,10 +315,7 @@ def test_names_with_markup_are_text(tmp_path: Path, capsys: pytest.CaptureFixtur
     ranks(tmp_path, forgetting=lost, base_quality={"bleu": 3.0})
     for n in range(3):
         add(tmp_path, f"odd{n}", spoiled(0.2, seed=n), {"name": "ia3"}, label=ODD, forgetting=lost)
-    path = tmp_path / "sweeps" / "s.json"
-    content = json.loads(path.read_text())
-    content["runs"] += [{"id": f"odd{n}", "label": ODD, "overrides": ""} for n in range(3)]
-    path.write_text(json.dumps(content))
+    write_sweep(tmp_path, "s", "Q?", [{"id": f"odd{n}", "label": ODD, "overrides": ""} for n in range(3)])
     files = written(tmp_path, tmp_path / "out")
     assert set(files) == {f"s_{name}.svg" for name in ("forgetting", "memory", "pareto", "profile", "rank")}
     for content in files.values():

@@ -1,0 +1,133 @@
+"""Which code a package is: its version where it was released, else its commit or a hash of its sources. Imports none of
+the packages."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import contextlib
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from importlib.metadata import Distribution
+from importlib.util import find_spec
+from pathlib import Path
+
+from harness.cache import cache_folder
+from harness.files import hash_of, write_atomically
+
+DIGITS = 12
+"""Of a commit or a hash, in a version."""
+LATER = 1.0
+"""Seconds after an installation from which a file was changed by someone else."""
+
+
+def version_of(
+    name: str, module: str | None = None, stated: str | None = None, of: Callable[[bytes], bytes] = bytes
+) -> str | None:
+    """The version of the package that an import would find, None where there is none.
+
+    Released, and imported from where it was installed: the version alone. Installed from a commit (PEP 610): with
+    `git.<commit>`. Whatever else (an editable installation, a checkout on PYTHONPATH, a folder or file that was
+    installed): with `src.<hash>` of its Python sources, which is the same wherever they lie. With `edited.<hash>` where
+    installed files are not those of the package.
+
+    `module`: what is imported, if it is not called as the package; `stated`: the version that it says it has; `of`: as
+    of `sources_hash`.
+    """
+    spec = find_spec(module or name)
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    found = next(iter(Distribution.discover(name=name)), None)
+    version = stated or (found.version if found else None)
+    if not places:
+        return version
+    folder = Path(places[0])
+    record, origin = (found.read_text("RECORD"), found.read_text("direct_url.json")) if found else (None, None)
+    told = json.loads(origin or "{}")
+    commit = told.get("vcs_info", {}).get("commit_id")
+    if found is None or version is None or record is None or not _own(found, folder) or (told and not commit):
+        return _with(version or "0", f"src.{sources_hash(folder, of)}")
+    parts = [f"git.{commit[:DIGITS]}"] if commit else []
+    return _with(version, *parts, *(f"edited.{each}" for each in _edits(found, folder, record)))
+
+
+def _own(found: Distribution, folder: Path) -> bool:
+    """The folder is where the distribution was installed, and not another of its name in front of it."""
+    return Path(str(found.locate_file(folder.name))).resolve() == folder.resolve()
+
+
+def _with(version: str, *parts: str) -> str:
+    """A version with its local part, as PEP 440 writes it."""
+    return version + "".join(("." if "+" in version or n else "+") + part for n, part in enumerate(parts))
+
+
+def sources_hash(folder: Path, of: Callable[[bytes], bytes] = bytes) -> str:
+    """First digits of the hash of the Python files below a folder: places in it and content, line ends aside.
+
+    `of`: what of a file's text counts. The hash is kept in the cache, beside the files' sizes and times.
+    """
+    files = sorted(_files(folder))
+    times = [[place, stat.st_size, stat.st_mtime_ns] for place, _, stat in files]
+    kept = cache_folder() / "sources" / hash_of([str(folder), of.__name__, times])[:24]
+    with contextlib.suppress(OSError):
+        return kept.read_text()
+    digest = hashlib.sha256()
+    for place, path, _ in files:
+        content = of(Path(path).read_bytes().replace(b"\r\n", b"\n"))
+        digest.update(f"{place} {len(content)}\n".encode())
+        digest.update(content)
+    found = digest.hexdigest()[:DIGITS]
+    with contextlib.suppress(OSError):  # a cache that cannot be written to only costs time
+        write_atomically(kept, found)
+    return found
+
+
+def code(text: bytes) -> bytes:
+    """What a Python file does: without comments, layout and docstrings. A file that cannot be parsed is all of it."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return text
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [each for each in body if not _is_text(each)]  # type: ignore[attr-defined]
+    return ast.dump(tree).encode()
+
+
+def _is_text(node: ast.AST) -> bool:
+    """A text by itself, which says something to the reader alone."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _files(folder: Path) -> Iterator[tuple[str, str, os.stat_result]]:
+    """Python files below a folder: place in it, path, and what the file system says."""
+    left = [(str(folder), "")]
+    while left:
+        path, place = left.pop()
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.name.endswith(".py"):
+                    yield place + entry.name, entry.path, entry.stat()
+                elif entry.name != "__pycache__" and not entry.name.startswith(".") and entry.is_dir():
+                    left.append((entry.path, f"{place}{entry.name}/"))
+
+
+def _edits(found: Distribution, folder: Path, record: str) -> list[str]:
+    """A hash of the installed files that someone has changed or added, none where nobody has. Files that are not later
+    than the installation's own record are taken for what it wrote."""
+    rows = [row for row in csv.reader(record.splitlines()) if len(row) > 1]
+    own = next(row[0] for row in rows if row[0].endswith(".dist-info/RECORD"))
+    written = Path(str(found.locate_file(own))).stat().st_mtime + LATER
+    late = [(place, path) for place, path, stat in _files(folder) if stat.st_mtime > written]
+    if not late:
+        return []
+    hashes = dict(row[:2] for row in rows)
+    edits = []
+    for place, path in sorted(late):
+        digest = hashlib.sha256(Path(path).read_bytes()).digest()
+        if hashes.get(f"{folder.name}/{place}") != "sha256=" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode():
+            edits.append([place, digest.hex()])
+    return [hash_of(edits)[:DIGITS]] if edits else []
