@@ -34,6 +34,7 @@ from harness.errors import UserError
 from harness.sections import (
     EVALUATION,
     TRAINING,
+    Better,
     DeviceMemory,
     Energy,
     Forgetting,
@@ -108,6 +109,8 @@ class Record(BaseModel):
     """The same scores of the untouched base."""
     signatures: dict[str, str] = {}
     """By metric: which scorer, version and settings."""
+    better: dict[str, Better] | None = None
+    """By score: which values are better, as its metric says; null in records of earlier versions."""
     baselines: dict[str, float] = {}
     """Answers that need no model: BLEU of `join_slots`, `best_constant`; accuracy of `most_frequent_class`."""
     test_examples: int | None = None

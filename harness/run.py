@@ -211,7 +211,7 @@ def _measured(
                 write_lines(folder / "panel.jsonl", panel)
     else:
         lines = read_lines(folders.quality / "predictions.jsonl")
-        scores = Scores(before["quality"], before["signatures"], lines, before["reasons"])
+        scores = Scores(before["quality"], before["signatures"], lines, before["reasons"], before["better"])
         quality = scores.quality
         otherwise = before["readings"]
         for name in others:
@@ -278,6 +278,7 @@ def _measured(
         quality=quality,
         base_quality=before["quality"],
         signatures=scores.signatures | {"val_loss": VAL_LOSS[task.kind]},
+        better=scores.better | {"val_loss": "lower"},
         baselines=before["baselines"],
         test_examples=len(task.test),
         truncated=task.truncated,

@@ -196,7 +196,10 @@ def test_commands(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (lambda text: text.replace("schema_version: 1", "version: 1"), "it has no schema_version"),
         (lambda text: "", "not a baseline"),
         (lambda text: text.replace("val_loss: 1", "val_loss: .nan #", 1), "val_loss: Input should be a finite number"),
-        (lambda text: text.replace("      bleu: ", "      bleu: x ", 1), "statistics of examples"),
+        (
+            lambda text: text.replace("examples:\n      bleu: ", "examples:\n      bleu: x ", 1),
+            "statistics of examples",
+        ),
         (lambda text: text[: text.index("\nruns:")] + "\nruns: {}\n...\n", "without runs"),
     ],
 )

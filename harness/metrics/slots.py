@@ -34,7 +34,8 @@ def compute(
         raise UserError(f"metric slots: {error}") from None
     rows = tuple((e.missing, e.wrong, e.slots) for e in errors)
     signature = "slot errors: (missing + wrong) / slots, in percent; harness.metrics.slots"
-    return {"ser": Score(float(of_sums(np.sum(rows, axis=0))), signature, tuple(of_sums(rows).tolist()), rows, of_sums)}
+    value, each = float(of_sums(np.sum(rows, axis=0))), tuple(of_sums(rows).tolist())
+    return {"ser": Score(value, signature, each, rows, of_sums, better="lower")}
 
 
 def of_sums(sums: ArrayLike) -> NDArray[np.float64]:

@@ -18,8 +18,10 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from harness.errors import UserError
 from harness.results import Record, flat_items, hash_of, write_atomically
+from harness.sections import Better
 from reports.paired import scores_with_examples
 from reports.read import Run, UnusablePredictions, example_parts, finite
+from reports.scores import better, main_of, unsaid
 
 SCHEMA = 1
 """Version of the file's layout; a reader refuses a newer one."""
@@ -66,12 +68,23 @@ class Entry(_Part):
     """Median tokens per second of training, one a repeat."""
     quality: dict[str, FiniteFloat | None] = {}
     """Scores of the first repeat; null where it was no finite number."""
+    better: dict[str, Better] = {}
+    """By score, which values are better; nothing in files of earlier versions."""
     indices: str = ""
     """Of the test examples, as ranges."""
     examples: dict[str, str] = {}
     """By score: each example's statistics, examples divided by `;`."""
     failed: str | None = None
     """Why there is nothing: status and cause. Never in a file."""
+
+    @property
+    def main(self) -> str | None:
+        """The score by which the run is judged."""
+        return main_of({name: self.direction(name) for name in self.examples})
+
+    def direction(self, score: str) -> Better:
+        """Which values of a score are better."""
+        return self.better.get(score) or unsaid(score)
 
     def parts(self, score: str) -> NDArray[np.float64]:
         """[examples, statistics] of a score."""
@@ -175,6 +188,7 @@ def _entry(group: list[tuple[Run, Record]]) -> Entry:
         memory=_memory(done),
         throughput=[significant(each.throughput.tokens_per_second) for each in done if each.throughput],
         quality={name: None if finite(value) is None else significant(value) for name, value in _scores(record)},
+        better={name: better([record], name) for name, _ in _scores(record)},
         indices=indices,
         examples=examples,
     )

@@ -29,11 +29,6 @@ LOSS_BOUND = 0.02
 """Relative change of the validation loss on another machine: other processors add in another order."""
 COUNTS = ("parameters.trainable", "parameters.added", "parameters.total")
 """Exact measures of which any change is a regression; of bytes only a rise is."""
-MAIN = ("accuracy", "bleu")
-"""The first of these that a run has, or else its first score with examples, is what is tested of it."""
-LOWER = ("val_loss", "ser", "ter", "brier", "ece")
-"""Scores of which less is better."""
-
 Kind = Literal["parameters", "memory", "throughput", "quality"]
 KINDS: tuple[Kind, ...] = ("parameters", "memory", "throughput", "quality")
 Verdict = Literal["regression", "improvement", "same", "not compared"]
@@ -233,22 +228,16 @@ def _sure(ratio: float, p_worse: float, p_better: float, level: float, tolerance
     return _verdict(far and p_worse < level, far and p_better < level)
 
 
-def main_score(entry: Entry) -> str | None:
-    """The score by which a run is judged."""
-    names = list(entry.examples)
-    return next((name for name in MAIN if name in names), names[0] if names else None)
-
-
-def worsening(score: str) -> int:
-    """1 where a rise of the score is a worsening, else -1."""
-    return 1 if score.rpartition("/")[2] in LOWER else -1
+def worsening(entry: Entry, score: str) -> int:
+    """1 where a rise of the score is a worsening, -1 where it is none, 0 where neither is."""
+    return {"lower": 1, "higher": -1, "neither": 0}[entry.direction(score)]
 
 
 def _by_run(runs: dict[str, tuple[Entry, Entry]], level: float) -> Iterator[Row]:
     """The main score of each run, paired over its test examples."""
     tests = []
     for name, (old, new) in runs.items():
-        score = main_score(old)
+        score = old.main
         for lost in [n for n, value in old.quality.items() if value is not None and new.quality.get(n) is None]:
             yield Row("quality", name, lost, "regression", old.quality[lost], note="no finite number any more")
         if score is None or score not in new.examples:
@@ -260,7 +249,7 @@ def _by_run(runs: dict[str, tuple[Entry, Entry]], level: float) -> Iterator[Row]
             tests.append((name, score, old, new, paired(old, new, score)))
     adjusted = holm([change.p / 2 for *_, change in tests])
     for (name, score, old, new, change), p in zip(tests, adjusted, strict=True):
-        worse = worsening(score) * change.value
+        worse = worsening(old, score) * change.value
         verdict = _verdict(worse > 0 and p < level, worse < 0 and p < level)
         yield Row(
             *("quality", name, score, verdict, old.quality.get(score), new.quality.get(score), p),
@@ -270,17 +259,15 @@ def _by_run(runs: dict[str, tuple[Entry, Entry]], level: float) -> Iterator[Row]
 
 def _over_suite(runs: dict[str, tuple[Entry, Entry]], level: float) -> Iterator[Row]:
     """How many runs got worse, of the main scores and the validation loss."""
-    groups: dict[str, list[tuple[float, float]]] = {}
+    groups: dict[str, list[tuple[float, float, float]]] = {}
     for old, new in runs.values():
-        for score in {main_score(old), "val_loss"} - {None}:
+        for score in {old.main, "val_loss"} - {None}:
             assert score is not None
             before, after = old.quality.get(score), new.quality.get(score)
             if before is not None and after is not None:
-                groups.setdefault(score, []).append((before, after))
+                groups.setdefault(score, []).append((before, after, worsening(old, score) * (after - before)))
     signs = {
-        score: sign_test(
-            [worsening(score) * (after - before) for before, after in pairs], [before for before, _ in pairs]
-        )
+        score: sign_test([worsened for _, _, worsened in pairs], [before for before, _, _ in pairs])
         for score, pairs in sorted(groups.items())
         if len(pairs) > 1
     }
@@ -291,7 +278,7 @@ def _over_suite(runs: dict[str, tuple[Entry, Entry]], level: float) -> Iterator[
         pairs = groups[score]
         yield Row(
             *("quality", f"all {len(pairs)} runs", f"mean {score}", _verdict(p < level, q < level)),
-            *(fmean(before for before, _ in pairs), fmean(after for _, after in pairs), min(p, q)),
+            *(fmean(before for before, _, _ in pairs), fmean(after for _, after, _ in pairs), min(p, q)),
             note=f"worse in {each.worse} of the {each.moved} that moved (sign test)",
         )
 

@@ -16,7 +16,7 @@ from statistics import median
 
 from harness.errors import UserError
 from reports.gate.baseline import Baseline, Entry, measured, parse
-from reports.gate.compare import Row, compare, main_score
+from reports.gate.compare import Row, compare
 from reports.gate.show import columns, number
 from reports.read import Run, load_sweep
 
@@ -137,7 +137,7 @@ def _values(entry: Entry) -> dict[str, float]:
     found |= {name: median(values) for name, values in entry.memory.items()}
     if entry.throughput:
         found["tokens per second"] = median(entry.throughput)
-    names = {main_score(entry), "val_loss"}
+    names = {entry.main, "val_loss"}
     return found | {name: value for name, value in entry.quality.items() if name in names and value is not None}
 
 
