@@ -123,6 +123,8 @@ class Record(BaseModel):
     """By task of `lm_eval.tasks`."""
     typos: Typos | None = None
     paraphrases: list[Paraphrase] | None = None
+    processor: str | None = None
+    """Of a run on a CPU: the processor and the instructions that its arithmetic may use; null in records of before."""
     null_reasons: dict[str, str] = {}
     """By field: why it is null."""
     warnings: list[str] = []

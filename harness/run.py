@@ -24,7 +24,7 @@ from harness.forward import LabelForward
 from harness.inference import Latency
 from harness.measure import parameters
 from harness.measure.energy import EnergyMeter
-from harness.measure.machine import MachineWatch
+from harness.measure.machine import MachineWatch, processor
 from harness.measure.memory import Meter, Peak
 from harness.measure.throughput import throughput, timing_reasons
 from harness.memory_pass import base_tensors
@@ -103,6 +103,7 @@ def base_record(settings: RunSettings, run: str) -> dict[str, Any]:
         "method": settings.method.name,
         "label": settings.label(),
         "learning_rate": settings.method.lr,
+        "processor": processor() if resolve_device(settings.device) == "cpu" else None,
     }
 
 

@@ -22,8 +22,8 @@ from harness.sections import Better, LmEvalTask
 from reports.__main__ import report
 from reports.compare import BASE, BEST, TIED, WORSE, compare
 from reports.frame import quality_columns
-from reports.gate.baseline import Baseline
 from reports.gate.compare import compare as gate
+from reports.gate.entries import Baseline
 from reports.gate.measure import of_folder
 from reports.page.measures import measures
 from reports.read import load_sweep
