@@ -17,9 +17,11 @@ from pathlib import Path
 from statistics import median
 
 from harness.results import run_folder
-from reports.gate.baseline import Baseline, measured
-from reports.gate.compare import RESIDENT, Comparison, compare
+from reports.gate.baseline import measured
+from reports.gate.compare import RESIDENT, compare
+from reports.gate.entries import Baseline
 from reports.gate.measure import allocator_settings, measure
+from reports.gate.rows import Comparison
 from reports.gate.show import text
 from reports.read import Run, load_sweep
 
@@ -123,14 +125,15 @@ def main() -> None:
 
 def unchanged_lines(again: list[Comparison]) -> list[str]:
     """The section on comparisons of unchanged code."""
-    alarms = [len(each.of("regression")) for each in again]
+    alarms = [len(each.of("regression", "moved")) for each in again]
     better = sum(len(each.of("improvement")) for each in again)
     return [
         f"## No change, {len(again)} times",
         "",
         f"{EACH} repeats of each method against the same baseline, {len(again)} times one after another: "
-        f"{sum(alarms)} regressions and {better} improvements in {sum(len(each.rows) for each in again)} tests, "
-        f"without the second measurement that `regress` makes before it reports one. Comparisons with a false alarm: "
+        f"{sum(alarms)} regressions or moved runs and {better} improvements in "
+        f"{sum(len(each.rows) for each in again)} tests, without the second measurement that `regress` makes before it "
+        f"reports one. Comparisons with a false alarm: "
         f"{sum(n > 0 for n in alarms)} of {len(again)}; at most {again[0].alpha:.0%} are expected.",
         "",
     ]

@@ -83,6 +83,7 @@ def measure_base(settings: RunSettings, base: Base, watch: Watch) -> None:
             "quality": scored,
             "signatures": scores.signatures,
             "reasons": scores.reasons,
+            "better": scores.better,
             "baselines": trivial(settings.data, task.train, task.test),
         }
         write_lines(folder / "predictions.jsonl", scores.lines)
@@ -101,8 +102,8 @@ def measure_base(settings: RunSettings, base: Base, watch: Watch) -> None:
         write_lines(folder / "panel.jsonl", panel)
 
     def lm_eval(folder: Path) -> None:
-        results, lines = score_tasks(answer, model, tokenizer, settings.lm_eval, settings.eval.batch_size)
-        (folder / "results.json").write_text(json.dumps(results))
+        results, lines, better = score_tasks(answer, model, tokenizer, settings.lm_eval, settings.eval.batch_size)
+        (folder / "results.json").write_text(json.dumps({"results": results, "better": better}))
         write_lines(folder / "samples.jsonl", lines)
 
     with watch.phase("base scores"):
@@ -162,12 +163,13 @@ def measure_lm_eval(
     settings: RunSettings, before: Path, folder: Path, model: Any, tokenizer: Any
 ) -> dict[str, LmEvalTask]:
     """The tasks of lm-evaluation-harness, beside what the untouched base gave (in the folder `before`)."""
-    results_before = json.loads((before / "results.json").read_text())
+    told = json.loads((before / "results.json").read_text())
+    results_before, better = told["results"], told["better"]
     lines_before = read_lines(before / "samples.jsonl")
     if settings.method.untouched:
         results, lines = results_before, list(lines_before)
     else:
         batch_size = settings.eval.batch_size
-        results, lines = score_tasks(settings.method.generate, model, tokenizer, settings.lm_eval, batch_size)
+        results, lines, _ = score_tasks(settings.method.generate, model, tokenizer, settings.lm_eval, batch_size)
     write_lines(folder / "lm_eval.jsonl", lines)
-    return compare(results_before, results, lines_before, lines)
+    return compare((results_before, results), better, lines_before, lines)

@@ -20,6 +20,7 @@ from harness.errors import finite
 from harness.forward import LabelForward, finite_logits
 from harness.metrics import calibration
 from harness.metrics.classes import accuracy
+from harness.sections import Better
 from harness.texts import first_with_text
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Scores:
     """For each example: index, prediction, and each score's part. Never inputs or references."""
     reasons: dict[str, str] = field(default_factory=dict)
     """By score: why it is None."""
+    better: dict[str, Better] = field(default_factory=dict)
+    """By score: which values are better."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ def score_classes(examples: Sequence[Example], predictions: Sequence[Prediction]
     classes = source.classes or ()
     texts, expected = [made.text for made in predictions], [example.references[0] for example in examples]
     scores = score(examples, texts, source.metrics)
-    quality, signatures = dict(scores.quality), dict(scores.signatures)
+    quality, signatures, better = dict(scores.quality), dict(scores.signatures), dict(scores.better)
     lines = []
     for line, made, right in zip(scores.lines, predictions, expected, strict=True):
         more = {"right": made.text == right, "label": classes.index(right), "probabilities": made.probabilities}
@@ -179,10 +182,12 @@ def score_classes(examples: Sequence[Example], predictions: Sequence[Prediction]
         named = [dict(zip(classes, row, strict=True)) for row in rows if row is not None]
         for name, one in calibration.scores(named, expected).items() if named else ():
             quality[name + suffix], signatures[name + suffix] = one.value, one.signature
+            better[name + suffix] = one.better
     if named:
         quality["accuracy_normalised"] = accuracy([max(row, key=lambda name: row[name]) for row in named], expected)
         signatures["accuracy_normalised"] = "accuracy|likeliest per token of the class's text"
-    return Scores(quality, signatures, tuple(lines), scores.reasons)
+        better["accuracy_normalised"] = "higher"
+    return Scores(quality, signatures, tuple(lines), scores.reasons, better)
 
 
 def score_texts(predictions: Sequence[Prediction], examples: Sequence[Example]) -> Scores:
@@ -208,7 +213,7 @@ def score_texts(predictions: Sequence[Prediction], examples: Sequence[Example]) 
         for i, (value, count, word) in enumerate(zip(sums, counts, words, strict=True))
     ]
     reasons = {"word_perplexity": f"{cut} of {len(predictions)} blocks were cut; lower data.block"} if cut else {}
-    return Scores(quality, signatures, tuple(lines), reasons)
+    return Scores(quality, signatures, tuple(lines), reasons, dict.fromkeys(quality, "lower"))
 
 
 def share_ended(lines: Sequence[dict[str, Any]]) -> float | None:
@@ -274,6 +279,7 @@ def score(examples: Sequence[Example], predictions: Sequence[str], families: Seq
         {name: one.signature for name, one in found.items()},
         tuple(lines),
         reasons,
+        {name: one.better for name, one in found.items()},
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +17,7 @@ from pydantic import Field
 
 from harness.errors import NotFinite, UserError, first_line, nearest
 from harness.results import numbers_or_null
-from harness.sections import LmEvalTask
+from harness.sections import Better, LmEvalTask
 from harness.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ def key_of(settings: LmEvalSettings) -> dict[str, Any]:
 
 def score_tasks(
     answer: Answer, model: Any, tokenizer: Any, settings: LmEvalSettings, batch_size: int
-) -> tuple[dict[str, dict[str, float]], list[dict[str, Any]]]:
-    """By task each metric as the library aggregates it, and a line for each example: task, index, filter, answer, and
-    its own metrics. Never the example's text. Raises UserError for a task that does not exist or cannot be read, and
-    NotFinite for a model that gives no numbers."""
+) -> tuple[dict[str, dict[str, float]], list[dict[str, Any]], dict[str, dict[str, Better]]]:
+    """By task each metric as the library aggregates it; a line for each example: task, index, filter, answer, and its
+    own metrics, never the example's text; and by task which values of each metric are better. Raises UserError for a
+    task that does not exist or cannot be read, and NotFinite for a model that gives no numbers."""
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
@@ -88,7 +88,8 @@ def score_tasks(
     for line in lines:
         if numbers_or_null(line["answer"]) != line["answer"]:  # NaN is the likeliest, or none is
             raise NotFinite(f"lm_eval.tasks: {line['task']}: example {line['index']}: a log-likelihood is no number")
-    return results, lines
+    said = found["higher_is_better"]
+    return results, lines, {task: directions(said.get(task, {}), metrics) for task, metrics in results.items()}
 
 
 def metrics_of(result: dict[str, Any]) -> dict[str, float]:
@@ -98,6 +99,12 @@ def metrics_of(result: dict[str, Any]) -> dict[str, float]:
         for name, value in result.items()
         if "," in name and "_stderr" not in name and not isinstance(value, str)
     }
+
+
+def directions(said: dict[str, bool | None], metrics: Iterable[str]) -> dict[str, Better]:
+    """Which values of these metrics (`acc,none`) are better, where the task says by metric whether higher is."""
+    names: dict[bool | None, Better] = {True: "higher", False: "lower", None: "neither"}
+    return {name: names[said.get(name.partition(",")[0])] for name in metrics}
 
 
 def wrapped(answer: Answer, model: Any, tokenizer: Any, batch_size: int) -> Any:
@@ -137,13 +144,15 @@ def wrapped(answer: Answer, model: Any, tokenizer: Any, batch_size: int) -> Any:
 
 
 def compare(
-    before: dict[str, dict[str, float]],
-    after: dict[str, dict[str, float]],
+    results: tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]],
+    better: dict[str, dict[str, Better]],
     lines_before: Sequence[dict[str, Any]],
     lines_after: Sequence[dict[str, Any]],
 ) -> dict[str, LmEvalTask]:
-    """By task what changed. Lost and gained are counted by the task's first metric that is right or wrong."""
+    """By task what changed, given the results before and after. Lost and gained are counted by the task's first metric
+    that is right or wrong."""
     found = {}
+    before, after = results
     for task, metrics in after.items():
         pairs = [(x, y) for x, y in zip(lines_before, lines_after, strict=True) if x["task"] == task]
         # A task may read its answers in several ways (filters); the first one it names counts.
@@ -155,6 +164,7 @@ def compare(
             examples=len(pairs),
             before=before[task],
             after=metrics,
+            better=better.get(task),
             right=right,
             lost=sum(x[right] > y[right] for x, y in pairs) if right else None,
             gained=sum(x[right] < y[right] for x, y in pairs) if right else None,

@@ -40,6 +40,7 @@ from harness.files import write_atomically as write_atomically
 from harness.sections import (
     EVALUATION,
     TRAINING,
+    Better,
     Checks,
     DeviceMemory,
     Energy,
@@ -115,6 +116,8 @@ class Record(BaseModel):
     """The same scores of the untouched base."""
     signatures: dict[str, str] = {}
     """By metric: which scorer, version and settings."""
+    better: dict[str, Better] | None = None
+    """By score: which values are better, as its metric says; null in records of earlier versions."""
     baselines: dict[str, float] = {}
     """Answers that need no model: BLEU of `join_slots`, `best_constant`; accuracy of `most_frequent_class`."""
     test_examples: int | None = None
@@ -130,6 +133,8 @@ class Record(BaseModel):
     """By task of `lm_eval.tasks`."""
     typos: Typos | None = None
     paraphrases: list[Paraphrase] | None = None
+    processor: str | None = None
+    """Of a run on a CPU: the processor and the instructions that its arithmetic may use; null in records of before."""
     null_reasons: dict[str, str] = {}
     """By field: why it is null."""
     warnings: list[str] = []

@@ -25,7 +25,7 @@ from harness.forward import LabelForward
 from harness.inference import Latency
 from harness.measure import parameters
 from harness.measure.energy import EnergyMeter
-from harness.measure.machine import MachineWatch
+from harness.measure.machine import MachineWatch, processor
 from harness.measure.memory import Meter, Peak
 from harness.measure.throughput import throughput, timing_reasons
 from harness.memory_pass import base_tensors
@@ -106,6 +106,7 @@ def base_record(settings: RunSettings, run: str) -> dict[str, Any]:
         "method": settings.method.name,
         "label": settings.label(),
         "learning_rate": settings.method.lr,
+        "processor": processor() if resolve_device(settings.device) == "cpu" else None,
     }
 
 
@@ -220,7 +221,7 @@ def _measured(
                 write_lines(folder / "panel.jsonl", panel)
     else:
         lines = read_lines(folders.quality / "predictions.jsonl")
-        scores = Scores(before["quality"], before["signatures"], lines, before["reasons"])
+        scores = Scores(before["quality"], before["signatures"], lines, before["reasons"], before["better"])
         quality = scores.quality
         otherwise = before["readings"]
         for name in others:
@@ -294,6 +295,7 @@ def _measured(
         quality=quality,
         base_quality=before["quality"],
         signatures=scores.signatures | {"val_loss": VAL_LOSS[task.kind]},
+        better=scores.better | {"val_loss": "lower"},
         baselines=before["baselines"],
         test_examples=len(task.test),
         ended=share_ended(scores.lines),

@@ -78,6 +78,7 @@ def as_json(found: Mapping[str, Score], intervals: Mapping[str, Interval | None]
     scores: dict[str, dict[str, Any]] = {}
     for name, one in found.items():
         scores[name] = {"score": None if one.value is None else one.value * one.official, "signature": one.signature}
+        scores[name]["better"] = one.better
         if one.reason:
             scores[name]["reason"] = one.reason
         if name in intervals:

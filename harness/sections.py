@@ -6,8 +6,12 @@ Bytes and seconds; what was not measured is null, and the record's `null_reasons
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+
+Better = Literal["higher", "lower", "neither"]
+"""Which values of a score are better. `neither`: it describes, as the length of the answers does."""
 
 
 class Section(BaseModel):
@@ -220,6 +224,8 @@ class LmEvalTask(Section):
     """The metric by which an example is right or wrong; None where no metric says so."""
     lost: int | None
     """Examples that were right before and wrong after."""
+    better: dict[str, Better] | None = None
+    """By metric, which values are better, as the task's own settings say; null in records of earlier versions."""
     gained: int | None
     """Examples that were wrong before and right after."""
 

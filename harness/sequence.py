@@ -241,6 +241,8 @@ def _metric(record: Record, name: str | None, task: str) -> str:
     found = [each for each in (SCORES if name is None else (name,)) if each in known]
     if not found:
         raise UserError(f"--score {name or '(none)'}: {task} has no such score; choose from: {', '.join(known)}")
+    if (record.better or {}).get(found[0], "higher") != "higher":
+        raise UserError(f"--score {found[0]}: forgetting and transfer need a score of which more is better; name one")
     return found[0]
 
 

@@ -32,6 +32,7 @@ from harness.evaluate import (
 from harness.forward import LabelForward, states_together
 from harness.methods import Kind, Site
 from harness.quantization import load_quantized
+from harness.sections import Better
 
 if TYPE_CHECKING:
     from harness.config import RunSettings
@@ -92,13 +93,15 @@ def together(parts: Sequence[tuple[str, list[int], Scores]]) -> Scores:
     quality: dict[str, float | None] = {}
     signatures: dict[str, str] = {}
     reasons: dict[str, str] = {}
+    better: dict[str, Better] = {}
     lines = []
     for task, indices, scores in parts:
         reasons |= {f"{task}/{name}": why for name, why in scores.reasons.items()}
+        better |= {f"{task}/{name}": which for name, which in scores.better.items()}
         quality |= {f"{task}/{name}": value for name, value in scores.quality.items()}
         signatures |= {f"{task}/{name}": text for name, text in scores.signatures.items()}
         lines += [line | {"index": i, "task": task} for i, line in zip(indices, scores.lines, strict=True)]
-    return Scores(quality, signatures, tuple(lines), reasons)
+    return Scores(quality, signatures, tuple(lines), reasons, better)
 
 
 def encoder_of(settings: RunSettings, base: Base) -> Encoder:

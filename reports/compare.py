@@ -12,13 +12,14 @@ from statistics import fmean
 
 from harness.errors import UserError, nearest, nearest_key
 from harness.results import Record
+from harness.sections import Better
 from reports.groups import SEED, Group, groups, without
 from reports.paired import FAMILY, Difference, Sampled, compared, distance, sample
 from reports.read import Sweep, UnusablePredictions, finite
 from reports.runs import ABOUT as ABOUT
 from reports.runs import HARDWARE
 from reports.runs import show as show
-from reports.scores import lower_is_better, main_score
+from reports.scores import better, main_score
 from reports.statistics import ALPHA, Interval, detectable, holm
 
 BASE = "the base"
@@ -68,6 +69,8 @@ class Comparison:
     """By field of the key that should be equal and is not: for each value, the labels of its rows."""
     score: str | None = None
     """What rows are compared by; None where no record has a score."""
+    better: Better = "higher"
+    """Which values of it are; `neither`: rows are not ranked."""
     rows: tuple[Group, ...] = ()
     """The finished rows."""
     allow: tuple[str, ...] = ()
@@ -116,19 +119,19 @@ def compare(sweep: Sweep, score: str | None = None, allow: Sequence[str] = ()) -
     hardware, rest = _split(found, HARDWARE)
     allowed, differing = _split(rest, tuple(allow))
     scored, verdicts = _scored(rows, name)
-    lower = lower_is_better(name or "")
+    direction = better(sweep.recorded, name or "")
     bases = [each for each in scored if is_zero_shot(each.record)]
-    changes = {each.row.id: _against_base(each, bases, name or "", lower, tuple(allow)) for each in scored}
+    changes = {each.row.id: _against_base(each, bases, name or "", direction, tuple(allow)) for each in scored}
     verdicts |= {row: verdict for row, (verdict, _) in changes.items()}
     verdicts |= {row.id: Verdict(BASE) for row in rows if is_zero_shot(row.records[0])}
     if len(sets := {each.sampled.indices: each.row.label for each in scored}) > 1:
         differing[EXAMPLES] = {f"set {n}": [label] for n, label in enumerate(sets.values(), 1)}
     # One row beside the base is not the best of anything.
     ranked = [each for each in scored if verdicts[each.row.id].word not in (BASE, STILL, WORSE)]
-    rank = not differing and sum(not is_zero_shot(each.record) for each in scored) > 1
-    comparison = Comparison(verdicts, differing, name, tuple(rows), tuple(allow), allowed, hardware)
+    rank = not differing and direction != "neither" and sum(not is_zero_shot(each.record) for each in scored) > 1
+    comparison = Comparison(verdicts, differing, name, direction, tuple(rows), tuple(allow), allowed, hardware)
     if rank and ranked:
-        comparison = _ranked(comparison, ranked, lower)
+        comparison = _ranked(comparison, ranked)
     elif bases:
         pairs = [(each, base) for each in scored if (base := changes[each.row.id][1])]
         comparison = _tested(comparison, pairs, bases[0].row.label)
@@ -214,7 +217,7 @@ def _recorded_change(row: Group, score: str | None) -> float | None:
 
 
 def _against_base(
-    each: _Scored, bases: list[_Scored], score: str, lower: bool, allow: tuple[str, ...]
+    each: _Scored, bases: list[_Scored], score: str, better: Better, allow: tuple[str, ...]
 ) -> tuple[Verdict, _Scored | None]:
     """The change from the zero-shot row that has the same base, data and decoding; and that row."""
     ignored = (*SAME_BASE, *HARDWARE, *allow)
@@ -226,15 +229,15 @@ def _against_base(
         unknown = f"the sweep has no finished zero-shot row{like}"
         return Verdict(change=_recorded_change(each.row, score), unknown=unknown), None
     found = distance(each.sampled, same[0].sampled)
-    below = found.low > 0 if lower else found.high < 0
+    below = {"lower": found.low > 0, "higher": found.high < 0, "neither": False}[better]
     word = STILL if found.contains_zero else WORSE if below else ""
     return Verdict(word, each.sampled.value - same[0].sampled.value, found), same[0]
 
 
-def _ranked(comparison: Comparison, rows: list[_Scored], lower: bool) -> Comparison:
+def _ranked(comparison: Comparison, rows: list[_Scored]) -> Comparison:
     """With the best row, and those that neither interval nor corrected test tells from it. They share their test
     examples."""
-    best = (min if lower else max)(rows, key=lambda each: each.sampled.value)
+    best = (min if comparison.better == "lower" else max)(rows, key=lambda each: each.sampled.value)
     others = [each for each in rows if each is not best]
     tested = _tested(comparison, [(each, best) for each in others], best.row.label)
     verdicts = dict(tested.verdicts)

@@ -13,7 +13,7 @@ from reports.groups import Group, rate, rate_sets
 from reports.paired import FAMILY, SHUFFLES
 from reports.protocol import either, seeds, sweep_done
 from reports.read import Sweep
-from reports.scores import lower_is_better, title_of
+from reports.scores import title_of
 
 DAGGER, DOUBLE_DAGGER = "\N{DAGGER}", "\N{DOUBLE DAGGER}"
 TIMINGS = ("train_tokens_per_second", "total_seconds")
@@ -81,7 +81,7 @@ def explanations(sweep: Sweep, rows: Sequence[Group], comparison: Comparison, sh
             lines[-1] += f" To rank them all the same: --allow {','.join(comparison.differing)}."
     elif "verdict" in shown:
         known = all(verdict.interval or verdict.word == BASE for verdict in verdicts)
-        lines += ranking(comparison.score or "", words, known)
+        lines += ranking(comparison, words, known)
     if comparison.allowed:
         lines.append(f"Ignored, as --allow says, though rows differ in it: {told(comparison.allowed)}.")
     if comparison.score:
@@ -118,10 +118,12 @@ def tests(comparison: Comparison) -> list[str]:
     ]
 
 
-def ranking(score: str, words: set[str], all_known: bool) -> list[str]:
+def ranking(comparison: Comparison, words: set[str], all_known: bool) -> list[str]:
     """What the verdicts mean."""
     lines = []
-    lower = lower_is_better(score)
+    score, lower = comparison.score or "", comparison.better == "lower"
+    if comparison.better == "neither":
+        lines.append(f"Not ranked: neither more nor less {title_of(score)} is better.")
     if BEST in words:
         tied = (
             f"; {TIED}: the 95% interval of its distance to the best contains 0, or the adjusted p is not below 0.05"

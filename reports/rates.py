@@ -14,7 +14,7 @@ from reports.compare import Comparison
 from reports.groups import Group, rate, rate_sets, table_rows
 from reports.paired import interval
 from reports.read import Sweep, UnusablePredictions, finite
-from reports.scores import lower_is_better, title_of
+from reports.scores import title_of
 from reports.statistics import Interval, seed_summary
 from reports.tables import MISSING, PLUS_MINUS, Cell, Heading, Table
 
@@ -30,7 +30,7 @@ def rates_table(sweep: Sweep, comparison: Comparison) -> Table:
         raise UserError(
             f"{sweep.name}: no rows differ only in the learning rate; run several, as in method.lr=1e-4,3e-4,1e-3"
         )
-    frame = pd.DataFrame([line for rows in sets for line in _lines(sweep, rows, score)])
+    frame = pd.DataFrame([line for rows in sets for line in _lines(sweep.name, rows, comparison)])
     rates = sorted(set(frame["learning_rate"]))
     loss = score == "val_loss"
     _, write = c.writer("loss" if loss else "score", frame["mean"].dropna())
@@ -56,18 +56,20 @@ def rates_table(sweep: Sweep, comparison: Comparison) -> Table:
     return Table(f"{sweep.name}: learning rates", (about,), tuple(headings), tuple(cells), tuple(notes), frame)
 
 
-def _lines(sweep: Sweep, rows: tuple[Group, ...], score: str) -> list[dict[str, object]]:
+def _lines(name: str, rows: tuple[Group, ...], comparison: Comparison) -> list[dict[str, object]]:
     """A line for each learning rate of a row."""
+    score = comparison.score or ""
     known = {row.id: [finite(record.quality.get(score)) for record in row.records] for row in rows}
     means = {row: fmean(v for v in values if v is not None) for row, values in known.items() if None not in values}
-    best = (min if lower_is_better(score) else max)(means, key=lambda row: means[row]) if means else None
+    ranked = means and comparison.better != "neither"
+    best = (min if comparison.better == "lower" else max)(means, key=lambda row: means[row]) if ranked else None
     lines: list[dict[str, object]] = []
     for row in rows:
         found = _interval(row, score)
         summary = seed_summary([v for v in known[row.id] if v is not None]) if row.id in means else None
         lines.append(
             {
-                "sweep": sweep.name,
+                "sweep": name,
                 "set": rows[0].id,
                 "row": row.label,
                 "score": score,

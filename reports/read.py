@@ -224,3 +224,11 @@ def predictions(run: Run) -> dict[int, str]:
     with _reading():
         lines = _lines(run.folder / "predictions.jsonl")
         return dict(sorted((int(line["index"]), str(line["prediction"])) for line in lines))
+
+
+def training_losses(run: Run) -> list[tuple[int, float]]:
+    """(step, training loss) of curve.jsonl in its order; nothing where it is absent or not readable."""
+    try:
+        return [(int(line["step"]), float(line["loss"])) for line in _lines(run.folder / "curve.jsonl")]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []

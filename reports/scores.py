@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from harness.results import Record
+from harness.sections import Better
 
 MAIN = ("accuracy", "bleu")
-"""Scores that rows are compared by, where a record has one; else the first of the task's."""
+"""Scores that rows are compared by, where there is one; else the first of which more or less is better."""
 TITLES = {"bleu": "BLEU", "nist": "NIST", "meteor": "METEOR", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2"}
 TITLES |= {"rougeL": "ROUGE-L", "cider": "CIDEr", "ser": "slot error rate", "val_loss": "validation loss"}
 TITLES |= {"rouge_l": "ROUGE_L", "rougeLsum": "ROUGE-Lsum", "nist_pymteval": "NIST (pymteval)"}
@@ -15,13 +16,34 @@ TITLES |= {"chrf": "chrF", "ter": "TER", "exact_match": "exact match", "token_f1
 TITLES |= {"numeric_match": "numeric match", "f1": "F1", "matthews": "Matthews", "ece": "ECE", "brier": "Brier"}
 TITLES |= {"accuracy": "accuracy", "macro_f1": "macro F1", "accuracy_normalised": "accuracy (normalised)"}
 TITLES |= {"ece_normalised": "ECE (normalised)", "brier_normalised": "Brier (normalised)"}
-LOWER = ("val_loss", "loss", "ser", "ter", "ece", "brier", "perplexity", "word_perplexity")
-"""Scores of which less is better."""
+UNSAID_LOWER = ("val_loss", "loss", "ser", "ter", "ece", "brier", "perplexity", "word_perplexity")
+UNSAID_NEITHER = ("length_ratio", "copy_rate", "repetition", "distinct_1", "distinct_2")
+"""Of records from before a record said which values of its scores are better: that of the scores that there were."""
 
 
-def lower_is_better(score: str) -> bool:
-    """Whether less of a score is better; of a mixture's, as of the task's own."""
-    return score.rpartition("/")[2].removesuffix("_normalised") in LOWER
+def better(records: Iterable[Record], score: str) -> Better:
+    """Which values of a score are better, as the records say. Where they contradict each other, neither is."""
+    return _agreed([(record.better or {}).get(score) for record in records], score)
+
+
+def better_at(records: Iterable[Record], path: str) -> Better:
+    """The same of the field `quality.SCORE` or `lm_eval.TASK.after.METRIC`."""
+    if path.startswith("quality."):
+        return better(records, path.removeprefix("quality."))
+    task, _, metric = path.removeprefix("lm_eval.").partition(".after.")
+    known = [found.better for record in records if (found := (record.lm_eval or {}).get(task))]
+    return _agreed([(each or {}).get(metric) for each in known], metric.partition(",")[0])
+
+
+def _agreed(said: Iterable[Better | None], score: str) -> Better:
+    known = {each for each in said if each is not None}
+    return unsaid(score) if not known else known.pop() if len(known) == 1 else "neither"
+
+
+def unsaid(score: str) -> Better:
+    """Which values are better where no record says it; of a mixture's scores, as of the task's own."""
+    plain = score.rpartition("/")[2].removesuffix("_normalised")
+    return "lower" if plain in UNSAID_LOWER else "neither" if plain in UNSAID_NEITHER else "higher"
 
 
 def title_of(score: str) -> str:
@@ -32,4 +54,11 @@ def title_of(score: str) -> str:
 def main_score(records: Sequence[Record]) -> str | None:
     """The score that rows are compared by: accuracy, BLEU or the task's first, as far as a record has it."""
     names = dict.fromkeys(name for record in records for name in record.quality if name != "val_loss")
-    return next((name for name in (*MAIN, *names) if name in names), None)
+    return main_of({name: better(records, name) for name in names})
+
+
+def main_of(scores: dict[str, Better]) -> str | None:
+    """The one of these that rows are compared by; a score of which neither more nor less is better, only where there
+    is no other."""
+    ranked = [name for name, which in scores.items() if which != "neither"]
+    return next((name for name in (*MAIN, *ranked, *scores) if name in scores), None)

@@ -13,7 +13,7 @@ from harness.metrics.bleu import corpus_bleu
 from reports.columns import Kind, written
 from reports.groups import SEED, groups
 from reports.read import Run, Sweep, UnusablePredictions, finite, predictions
-from reports.scores import MAIN, title_of
+from reports.scores import better, main_of, title_of
 from reports.tables import MISSING, Cell, Heading, Table
 
 TITLES_OF = {
@@ -63,7 +63,10 @@ def seeds_table(sweep: Sweep) -> Table:
 def _row(runs: Sequence[Run]) -> tuple[dict[str, object], str | None]:
     """The values of one group, and why its agreement is not known, if it is not."""
     records = [record for run in runs if (record := run.done)]
-    name = next((name for name in MAIN if all(finite(r.quality.get(name)) is not None for r in records)), None)
+    scored = {name: better(records, name) for name in records[0].quality if name != "val_loss"}
+    name = main_of(
+        {n: each for n, each in scored.items() if all(finite(r.quality.get(n)) is not None for r in records)}
+    )
     scores = [value for r in records if name and (value := finite(r.quality.get(name))) is not None]
     seeds = sorted(int(record.flat_key[SEED]) for record in records)
     row: dict[str, object] = {

@@ -11,9 +11,11 @@ import pytest
 
 from harness.errors import UserError
 from reports.__main__ import main
-from reports.gate.baseline import Baseline, Entry, dump, load, parse, ranges
-from reports.gate.compare import Comparison, compare, confirmed
+from reports.gate.baseline import dump, load, parse, ranges
+from reports.gate.compare import compare, confirmed
+from reports.gate.entries import Baseline, Entry
 from reports.gate.measure import of_folder
+from reports.gate.rows import Comparison
 from reports.gate.show import junit, text
 
 RESULTS = Path(__file__).parents[1] / "docs/results/methods"
@@ -138,16 +140,15 @@ def test_another_machine_leaves_what_does_not_depend_on_it(before: Baseline) -> 
     fp32 = changed(before, lambda _: {"dtype": "fp32"})
     off = changed(fp32, lambda e: {"quality": {name: 1.03 * (value or 0) for name, value in e.quality.items()}})
     off = off.model_copy(update={"machine": away.machine})
-    assert regressions(compare(fp32, off)) == {
-        (n, "val_loss") for n, e in before.runs.items() if "val_loss" in e.quality
-    }
+    moved = {row.run for row in compare(fp32, off).of("moved")}
+    assert moved == {n for n, e in before.runs.items() if "val_loss" in e.quality}
 
 
 def test_a_run_that_is_gone_is_said_and_the_others_compared(before: Baseline) -> None:
     runs = dict(list(before.runs.items())[1:])
     gone = next(iter(before.runs))
     found = compare(before, before.model_copy(update={"runs": runs}))
-    assert any(remark.startswith(f"{gone}: not compared") for remark in found.remarks)
+    assert found.absent == ((gone, "it was not measured"),)
     with pytest.raises(UserError, match="none of the baseline's"):
         compare(before, changed(before, lambda _: {"key": "0"}))
 
@@ -196,7 +197,10 @@ def test_commands(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (lambda text: text.replace("schema_version: 1", "version: 1"), "it has no schema_version"),
         (lambda text: "", "not a baseline"),
         (lambda text: text.replace("val_loss: 1", "val_loss: .nan #", 1), "val_loss: Input should be a finite number"),
-        (lambda text: text.replace("      bleu: ", "      bleu: x ", 1), "statistics of examples"),
+        (
+            lambda text: text.replace("examples:\n      bleu: ", "examples:\n      bleu: x ", 1),
+            "statistics of examples",
+        ),
         (lambda text: text[: text.index("\nruns:")] + "\nruns: {}\n...\n", "without runs"),
     ],
 )

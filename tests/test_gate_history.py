@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from reports.__main__ import main
-from reports.gate.baseline import Baseline, Entry, Machine, dump
+from reports.gate.baseline import dump
+from reports.gate.entries import Baseline, Entry, Machine
 from reports.gate.history import Version, series
 
 

@@ -61,7 +61,7 @@ def test_a_choice_is_the_likeliest_answer(tasks: Path) -> None:
     """The witness sums the log-probabilities of each answer's tokens in a plain forward pass."""
     a = adapted(["method=lora", *chosen(tasks, "colours")])
     a.model.eval()
-    results, lines = score_tasks(a.settings.method.generate, a.model, a.tokenizer, a.settings.lm_eval, 4)
+    results, lines, better = score_tasks(a.settings.method.generate, a.model, a.tokenizer, a.settings.lm_eval, 4)
     rights = []
     for question, right in QUESTIONS:
         sums = []
@@ -74,6 +74,7 @@ def test_a_choice_is_the_likeliest_answer(tasks: Path) -> None:
         rights.append(float(max(range(3), key=sums.__getitem__) == right))
     assert [line["acc"] for line in lines] == rights
     assert results == {"colours": {"acc,none": sum(rights) / 4}}
+    assert better == {"colours": {"acc,none": "higher"}}
     assert not any("The sky" in json.dumps(line) for line in lines)
 
 
@@ -123,7 +124,7 @@ def test_lost_and_gained_are_counted_apart() -> None:
     def lines(*rights: float) -> list[dict[str, object]]:
         return [{"task": "t", "index": i, "filter": "none", "answer": [], "acc": x} for i, x in enumerate(rights)]
 
-    found = compare({"t": {"acc,none": 0.5}}, {"t": {"acc,none": 0.5}}, lines(1, 1, 0, 0), lines(0, 1, 1, 0))["t"]
+    found = compare(({"t": {"acc,none": 0.5}},) * 2, {}, lines(1, 1, 0, 0), lines(0, 1, 1, 0))["t"]
     assert (found.examples, found.lost, found.gained) == (4, 1, 1)
 
 

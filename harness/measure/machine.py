@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,25 @@ DRIFT = 0.1
 """Relative change of the peak: one measured right after another differed by up to 7%."""
 SHORTEST = 1.0
 """Seconds below which shares are not told: the system counts in hundredths of a second."""
+
+
+CAPS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
+"""Environment variables that keep torch and its libraries from instructions that the processor has."""
+
+
+def processor() -> str:
+    """The processor and those of its instructions that decide in which order sums are added, on one line. Processors of
+    one name may differ in them: a host names them as it likes."""
+    try:
+        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+    except OSError:
+        first = ""
+    told = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
+    names = ("vendor_id", "cpu family", "model", "CPU implementer", "CPU part")
+    words = [told[name] for name in names if name in told] or [platform.processor(), platform.machine()]
+    flags = told.get("flags", told.get("Features", "")).split()
+    words += sorted(flag for flag in flags if flag.startswith(("avx", "amx", "fma", "sse4", "asimd", "sve", "bf16")))
+    return " ".join([*words, *(f"{name}={os.environ[name]}" for name in CAPS if name in os.environ)])
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.errors import UserError, nearest
+from harness.sections import Better
 
 OfSums = Callable[[ArrayLike], NDArray[np.float64]]
 """Scores, shape [...], of statistics summed over examples, shape [..., statistics]."""
@@ -38,6 +39,8 @@ class Score:
     """Why `value` is None."""
     official: float = 1.0
     """Times `value`: what the official scorer prints."""
+    better: Better = "higher"
+    """Which values are better; tables, pages, figures and the regression gate go by it."""
 
 
 def families() -> list[str]:

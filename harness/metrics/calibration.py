@@ -64,8 +64,9 @@ def scores(probabilities: Sequence[Mapping[str, float]], expected: Sequence[str]
             None,
             tuple(rows),
             of_sums,
+            better="lower",
         ),
-        "brier": Score(fmean(squares), "brier|sum over classes", tuple(squares)),
+        "brier": Score(fmean(squares), "brier|sum over classes", tuple(squares), better="lower"),
     }
 
 

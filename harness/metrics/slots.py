@@ -37,8 +37,10 @@ def compute(
     rows = tuple((e.missing, e.wrong, e.slots) for e in errors)
     signature = "slot errors: (missing + wrong) / slots, in percent; harness.metrics.slots"
     if blind(references):
-        return {"ser": Score(None, signature, reason="references in another script than Latin, for English wordings")}
-    return {"ser": Score(float(of_sums(np.sum(rows, axis=0))), signature, tuple(of_sums(rows).tolist()), rows, of_sums)}
+        why = "references in another script than Latin, for English wordings"
+        return {"ser": Score(None, signature, reason=why, better="lower")}
+    value, each = float(of_sums(np.sum(rows, axis=0))), tuple(of_sums(rows).tolist())
+    return {"ser": Score(value, signature, each, rows, of_sums, better="lower")}
 
 
 def of_sums(sums: ArrayLike) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from statistics import fmean
 
@@ -52,7 +53,7 @@ def compute(
             for each, known in zip(bigrams, kept, strict=True)
         )
         found["copy_rate"] = _ratio(f"copy_rate|bigrams{tokens}", rows)
-    return found
+    return {name: replace(one, better="neither") for name, one in found.items()}
 
 
 def words(text: str) -> list[str]:

@@ -15,6 +15,7 @@ from sacrebleu.metrics.ter import TER
 from harness.metrics import OfSums, Score
 from harness.metrics._sacrebleu import ref_counts, streams
 from harness.metrics._unicode import NAME, tokens, unspaced
+from harness.sections import Better
 
 
 def compute(
@@ -32,14 +33,15 @@ def compute(
         "ter": f"ter|tok:{NAME if any_script else 'tercom'}|case:lc|punct:yes|refs:{refs}|{library}",
     }
     found = {}
-    for name, metric in (("chrf", CHRF()), ("ter", TER())):
+    directions: tuple[tuple[str, Metric, Better], ...] = (("chrf", CHRF(), "higher"), ("ter", TER(), "lower"))
+    for name, metric, better in directions:
         spaced = _spaced if any_script and name == "ter" else str
         groups = [[spaced(text) for text in group] for group in references]
         # What its own significance tests use; `corpus_score` gives the same value without the statistics.
         parts = metric._extract_corpus_statistics(list(map(spaced, predictions)), streams(groups))  # type: ignore[arg-type]
         rows, combine = tuple(tuple(map(float, row)) for row in parts), OF_SUMS[name]
         value, each = float(combine(np.sum(rows, axis=0))), tuple(combine(rows).tolist())
-        found[name] = Score(value, signatures[name], each, rows, combine)
+        found[name] = Score(value, signatures[name], each, rows, combine, better=better)
     return found
 
 

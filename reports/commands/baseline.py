@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.errors import UserError
-from reports.gate.baseline import Acceptance, Baseline, load, write
+from reports.gate.baseline import load, write
 from reports.gate.command import add_baseline, add_output, check_alpha, tell
 from reports.gate.compare import compare
+from reports.gate.entries import Acceptance, Baseline
 from reports.gate.measure import measure, of_folder
 
 REPEATS = 5

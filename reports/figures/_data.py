@@ -15,7 +15,7 @@ from reports.groups import groups
 from reports.paired import interval
 from reports.protocol import either, seeds
 from reports.read import Run, Sweep, UnusablePredictions, finite
-from reports.scores import lower_is_better, main_score
+from reports.scores import better, main_score
 from reports.statistics import Interval, seed_summary
 
 LONGEST = 40
@@ -119,7 +119,7 @@ class Data:
     @property
     def ascending(self) -> bool:
         """Whether more of the score is better."""
-        return not lower_is_better(self.score)
+        return better(self.records, self.score) != "lower"
 
     @property
     def records(self) -> list[Record]:

@@ -11,89 +11,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
+from pydantic import ValidationError
 
 from harness.errors import UserError
 from harness.results import Record, flat_items, hash_of, write_atomically
+from reports.gate.entries import SCHEMA, Baseline, Entry, Machine
+from reports.gate.trace import alike, trace
 from reports.paired import scores_with_examples
 from reports.read import Run, UnusablePredictions, example_parts, finite
+from reports.scores import better
 
-SCHEMA = 1
-"""Version of the file's layout; a reader refuses a newer one."""
 END = "...\n"
 """YAML's end of a document: a file without it has been cut."""
 WIDEST = 16
 """Statistics of an example that a file keeps; a score of more (macro F1: three a class) has no paired test."""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Acceptance(_Part):
-    """Why the figures are what they are, as someone stated it."""
-
-    date: str
-    reason: str
-
-
-class Machine(_Part):
-    """Where it was measured."""
-
-    device: str
-    threads: int
-    allocator: str | None
-    """Settings of the C library's allocator, which decide what resident memory shows; None: the system's own."""
-
-
-class Entry(_Part):
-    """What one configuration measured, over its repeats."""
-
-    key: str
-    """First digits of the hash of settings, model and data."""
-    overrides: str
-    """What produces it on the command line, `repeat` aside."""
-    seed: int | None
-    dtype: str
-    exact: dict[str, int]
-    """Counts of parameters and bytes by `section.field`."""
-    memory: dict[str, list[int]] = {}
-    """Peaks in bytes, one a repeat."""
-    throughput: list[FiniteFloat] = []
-    """Median tokens per second of training, one a repeat."""
-    quality: dict[str, FiniteFloat | None] = {}
-    """Scores of the first repeat; null where it was no finite number."""
-    indices: str = ""
-    """Of the test examples, as ranges."""
-    examples: dict[str, str] = {}
-    """By score: each example's statistics, examples divided by `;`."""
-    failed: str | None = None
-    """Why there is nothing: status and cause. Never in a file."""
-
-    def parts(self, score: str) -> NDArray[np.float64]:
-        """[examples, statistics] of a score."""
-        return np.array([[float(n) for n in each.split()] for each in self.examples[score].split(";")])
-
-
-class Baseline(_Part):
-    """The content of a baseline file."""
-
-    schema_version: int = SCHEMA
-    sweep: str
-    """What to measure: the name of a sweep."""
-    overrides: list[str] = []
-    """Given on the command line beside it."""
-    accepted: list[Acceptance] = []
-    """Oldest first."""
-    measured: str
-    """When, UTC."""
-    machine: Machine
-    versions: dict[str, str]
-    repeats: int
-    runs: dict[str, Entry]
 
 
 def measured(runs: Sequence[Run], sweep: str, allocator: str | None = None, overrides: Sequence[str] = ()) -> Baseline:
@@ -102,7 +34,7 @@ def measured(runs: Sequence[Run], sweep: str, allocator: str | None = None, over
     recorded = [(run, run.record) for run in runs if run.record is not None]
     if not recorded:
         raise UserError(f"{sweep}: none of its {len(runs)} runs has a readable record; run it, or name other --results")
-    machines = {Machine(device=d, threads=t, allocator=allocator) for d, t in (_place(r) for _, r in recorded)}
+    machines = {_machine(record, allocator) for _, record in recorded}
     versions = {tuple(sorted(_versions(record).items())) for _, record in recorded}
     if len(machines) > 1 or len(versions) > 1:
         what = "machines" if len(machines) > 1 else "versions"
@@ -128,9 +60,10 @@ def configuration(record: Record) -> str:
     return hash_of({name: value for name, value in record.key.items() if name not in ("environment", "repeat")})[:12]
 
 
-def _place(record: Record) -> tuple[str, int]:
+def _machine(record: Record, allocator: str | None) -> Machine:
     environment = record.key["environment"]
-    return str(environment["device"]), int(environment["threads"])
+    device, threads = str(environment["device"]), int(environment["threads"])
+    return Machine(device=device, threads=threads, allocator=allocator, processor=record.processor)
 
 
 def _versions(record: Record) -> dict[str, str]:
@@ -169,14 +102,20 @@ def _entry(group: list[tuple[Run, Record]]) -> Entry:
     if bad:
         return Entry(**common, exact={}, failed=f"{bad[0].status}: {bad[0].cause}")
     indices, examples = _examples(run)
+    did = trace(run)
     return Entry(
         **common,
         exact=_exact(record),
         memory=_memory(done),
         throughput=[significant(each.throughput.tokens_per_second) for each in done if each.throughput],
-        quality={name: None if finite(value) is None else significant(value) for name, value in _scores(record)},
+        quality={name: finite(value) for name, value in _scores(record)},
+        better={name: better([record], name) for name, _ in _scores(record)},
         indices=indices,
         examples=examples,
+        steps=ranges(did.steps),
+        losses=list(did.losses),
+        predictions=did.predictions,
+        alike=alike([each for each, _ in group]),
     )
 
 
@@ -287,13 +226,15 @@ def parse(text: str, name: str) -> Baseline:
         for entry in baseline.runs.values():
             for score in entry.examples:
                 entry.parts(score)
+            if len(entry.at) != len(entry.losses):
+                raise ValueError(f"{len(entry.losses)} losses at {len(entry.at)} steps")
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(
             f"{name}: not a baseline ({'.'.join(map(str, first['loc']))}: {first['msg']}); {remedy}"
         ) from None
     except ValueError as error:
-        raise UserError(f"{name}: not a baseline (statistics of examples: {error}); {remedy}") from None
+        raise UserError(f"{name}: not a baseline (statistics of examples, or steps: {error}); {remedy}") from None
     if not baseline.runs:
         raise UserError(f"{name}: a baseline without runs; {remedy}")
     return baseline

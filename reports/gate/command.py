@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from harness.errors import UserError
-from reports.gate.baseline import Baseline
-from reports.gate.compare import ALPHA, KINDS, Comparison
+from reports.gate.compare import ALPHA
+from reports.gate.entries import Baseline
+from reports.gate.rows import FAILING, KINDS, Comparison
 from reports.gate.show import junit, text
 from reports.output import write
 
@@ -29,6 +30,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
         default=ALPHA,
         help="share of comparisons of unchanged code that may report a regression; default: %(default)s",
     )
+    parser.add_argument("--strict", action="store_true", help="a run that only one side has fails the comparison too")
     parser.add_argument("--format", choices=("text", "markdown"), default="text", help="markdown: for a pull request")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML there too")
 
@@ -37,8 +39,9 @@ def tell(comparison: Comparison, before: Baseline, after: Baseline, options: arg
     """Print the comparison and give the exit code. Raises UserError where the XML cannot be written."""
     print(text(comparison, before, after, options.format == "markdown"), end="", flush=True)
     if options.junit:
-        write(options.junit, junit(comparison, before.sweep), "--junit")
-    return REGRESSED if comparison.of("regression") else QUIET
+        write(options.junit, junit(comparison, before.sweep, options.strict), "--junit")
+    failed = comparison.of(*FAILING) or (options.strict and comparison.absent)
+    return REGRESSED if failed else QUIET
 
 
 def check_alpha(alpha: float) -> None:

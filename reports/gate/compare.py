@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from statistics import fmean, median
-from typing import Literal
 
 from harness.errors import UserError
-from reports.gate.baseline import Baseline, Entry, Machine
+from reports.gate.entries import Baseline, Entry
 from reports.gate.moves import FEWEST, paired, shifts, sign_test
+from reports.gate.repeats import BOUNDS, elsewhere, same_computation, unlike
+from reports.gate.rows import KINDS, Comparison, Kind, Row, Verdict
 from reports.statistics import holm
 
 ALPHA = 0.01
@@ -25,56 +26,8 @@ RESIDENT = "train_rss_above_base"
 """Training's peak; that of scoring is let be, since most of it is the same in every method."""
 SPEED_TOLERANCE = 0.10
 """The same of throughput: machines differ as much from one day to the next."""
-LOSS_BOUND = 0.02
-"""Relative change of the validation loss on another machine: other processors add in another order."""
 COUNTS = ("parameters.trainable", "parameters.added", "parameters.total")
 """Exact measures of which any change is a regression; of bytes only a rise is."""
-MAIN = ("accuracy", "bleu")
-"""The first of these that a run has, or else its first score with examples, is what is tested of it."""
-LOWER = ("val_loss", "ser", "ter", "brier", "ece")
-"""Scores of which less is better."""
-
-Kind = Literal["parameters", "memory", "throughput", "quality"]
-KINDS: tuple[Kind, ...] = ("parameters", "memory", "throughput", "quality")
-Verdict = Literal["regression", "improvement", "same", "not compared"]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One test."""
-
-    kind: Kind
-    run: str
-    """Its name, or how many the test is over."""
-    measure: str
-    verdict: Verdict
-    before: float | None = None
-    after: float | None = None
-    p: float | None = None
-    """Adjusted for its family, one-sided."""
-    note: str = ""
-    """What the test was, or why there was none."""
-
-    @property
-    def noisy(self) -> bool:
-        """A second measurement may say otherwise."""
-        return self.p is not None and self.kind in ("memory", "throughput")
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Everything that was compared."""
-
-    rows: tuple[Row, ...]
-    versions: tuple[tuple[str, str, str], ...]
-    """Libraries whose version changed: name, before, now."""
-    alpha: float
-    remarks: tuple[str, ...]
-    """What was not compared and why, and how small a change could have been seen."""
-
-    def of(self, verdict: Verdict) -> list[Row]:
-        """The rows of this verdict."""
-        return [row for row in self.rows if row.verdict == verdict]
 
 
 def compare(before: Baseline, after: Baseline, alpha: float = ALPHA, kinds: tuple[Kind, ...] = KINDS) -> Comparison:
@@ -86,23 +39,25 @@ def compare(before: Baseline, after: Baseline, alpha: float = ALPHA, kinds: tupl
             f"none of the baseline's {len(before.runs)} runs was measured (settings, model or data differ in each); "
             f"measure {before.sweep} as the baseline was, or accept a new one"
         )
-    remarks = list(_missing(before, after, shared))
+    remarks: list[str] = []
     rows = [
         Row("quality", name, "status", "regression", note=f"it ran before; now {now.failed}")
         for name, (_, now) in shared.items()
         if now.failed
     ]
     ran = {name: pair for name, pair in shared.items() if not pair[1].failed}
-    reason = _unlike(before.machine, after.machine)
+    reason = elsewhere(before.machine, after.machine)
     level = alpha / FAMILIES
     for kind in kinds:
         if kind == "parameters":
             rows += _exact(ran)
-        elif kind == "quality" and reason:
-            rows += _loss_within_bound(ran)
-            remarks.append(f"Quality: only the validation loss of fp32 runs, within {LOSS_BOUND:.0%}, since {reason}.")
         elif kind == "quality":
-            rows += [*_by_run(ran, level), *_over_suite(ran, level)]
+            remarks += _untraced(before, after, ran)
+            rows += same_computation(before, after, ran)
+            if reason:
+                remarks.append(f"Quality: only losses, and of fp32 runs, since {reason}.")
+            else:
+                rows += [*_by_run(ran, level), *_over_suite(ran, level)]
         elif reason:
             remarks.append(f"{kind.capitalize()}: not compared, since {reason}.")
         elif kind == "throughput":
@@ -115,7 +70,7 @@ def compare(before: Baseline, after: Baseline, alpha: float = ALPHA, kinds: tupl
         for name in sorted({*before.versions, *after.versions})
         if before.versions.get(name, "none") != after.versions.get(name, "none")
     )
-    return Comparison(tuple(rows), changed, alpha, tuple(remarks))
+    return Comparison(tuple(rows), changed, alpha, tuple(remarks), tuple(_absent(before, after, shared)))
 
 
 def confirmed(first: Comparison, second: Comparison) -> Comparison:
@@ -127,27 +82,30 @@ def confirmed(first: Comparison, second: Comparison) -> Comparison:
         else row
         for row in first.rows
     )
-    return Comparison(rows, first.versions, first.alpha, first.remarks)
+    return replace(first, rows=rows)
 
 
-def _missing(before: Baseline, after: Baseline, shared: dict[str, tuple[Entry, Entry]]) -> Iterator[str]:
-    """Runs that only one side has: the comparison is of the others."""
+def _absent(before: Baseline, after: Baseline, shared: dict[str, tuple[Entry, Entry]]) -> Iterator[tuple[str, str]]:
+    """Runs that only one side has, and why: the comparison is of the others."""
     for name in before.runs:
         if name not in shared:
             why = "its settings, model or data are others now" if name in after.runs else "it was not measured"
-            yield f"{name}: not compared, since {why}; `baseline accept` takes over what there is."
+            yield name, why
     old = {entry.key for entry in before.runs.values()}
     for name in (name for name, entry in after.runs.items() if entry.key not in old and name not in before.runs):
-        yield f"{name}: not in the baseline; `baseline accept` adds it."
+        yield name, "it is not in the baseline"
 
 
-def _unlike(before: Machine, after: Machine) -> str:
-    """Why figures that depend on the machine cannot be compared; empty where they can."""
-    if before.device != after.device:
-        return f"the baseline is of another machine ({before.device}; now {after.device})"
-    if before.threads != after.threads:
-        return f"the baseline is of {before.threads} threads (now {after.threads})"
-    return ""
+def _untraced(before: Baseline, after: Baseline, runs: dict[str, tuple[Entry, Entry]]) -> Iterator[str]:
+    """What there is to say of runs whose losses cannot be compared as they should."""
+    if old := sum(not entry.traced for entry, _ in runs.values()):
+        yield (
+            f"The baseline has neither losses by step nor answers of {old} runs, as earlier versions wrote it: of them "
+            "the validation loss alone is compared, within a bound; save it anew (baseline accept)."
+        )
+    rough = sorted({entry.dtype for entry, _ in runs.values()} - set(BOUNDS))
+    if rough and unlike(before, after):
+        yield f"Losses of runs in {', '.join(rough)}: not compared, since {unlike(before, after)}."
 
 
 def _exact(runs: dict[str, tuple[Entry, Entry]]) -> Iterator[Row]:
@@ -233,22 +191,16 @@ def _sure(ratio: float, p_worse: float, p_better: float, level: float, tolerance
     return _verdict(far and p_worse < level, far and p_better < level)
 
 
-def main_score(entry: Entry) -> str | None:
-    """The score by which a run is judged."""
-    names = list(entry.examples)
-    return next((name for name in MAIN if name in names), names[0] if names else None)
-
-
-def worsening(score: str) -> int:
-    """1 where a rise of the score is a worsening, else -1."""
-    return 1 if score.rpartition("/")[2] in LOWER else -1
+def worsening(entry: Entry, score: str) -> int:
+    """1 where a rise of the score is a worsening, -1 where it is none, 0 where neither is."""
+    return {"lower": 1, "higher": -1, "neither": 0}[entry.direction(score)]
 
 
 def _by_run(runs: dict[str, tuple[Entry, Entry]], level: float) -> Iterator[Row]:
     """The main score of each run, paired over its test examples."""
     tests = []
     for name, (old, new) in runs.items():
-        score = main_score(old)
+        score = old.main
         for lost in [n for n, value in old.quality.items() if value is not None and new.quality.get(n) is None]:
             yield Row("quality", name, lost, "regression", old.quality[lost], note="no finite number any more")
         if score is None or score not in new.examples:
@@ -260,7 +212,7 @@ def _by_run(runs: dict[str, tuple[Entry, Entry]], level: float) -> Iterator[Row]
             tests.append((name, score, old, new, paired(old, new, score)))
     adjusted = holm([change.p / 2 for *_, change in tests])
     for (name, score, old, new, change), p in zip(tests, adjusted, strict=True):
-        worse = worsening(score) * change.value
+        worse = worsening(old, score) * change.value
         verdict = _verdict(worse > 0 and p < level, worse < 0 and p < level)
         yield Row(
             *("quality", name, score, verdict, old.quality.get(score), new.quality.get(score), p),
@@ -270,17 +222,15 @@ def _by_run(runs: dict[str, tuple[Entry, Entry]], level: float) -> Iterator[Row]
 
 def _over_suite(runs: dict[str, tuple[Entry, Entry]], level: float) -> Iterator[Row]:
     """How many runs got worse, of the main scores and the validation loss."""
-    groups: dict[str, list[tuple[float, float]]] = {}
+    groups: dict[str, list[tuple[float, float, float]]] = {}
     for old, new in runs.values():
-        for score in {main_score(old), "val_loss"} - {None}:
+        for score in {old.main, "val_loss"} - {None}:
             assert score is not None
             before, after = old.quality.get(score), new.quality.get(score)
             if before is not None and after is not None:
-                groups.setdefault(score, []).append((before, after))
+                groups.setdefault(score, []).append((before, after, worsening(old, score) * (after - before)))
     signs = {
-        score: sign_test(
-            [worsening(score) * (after - before) for before, after in pairs], [before for before, _ in pairs]
-        )
+        score: sign_test([worsened for _, _, worsened in pairs], [before for before, _, _ in pairs])
         for score, pairs in sorted(groups.items())
         if len(pairs) > 1
     }
@@ -291,19 +241,9 @@ def _over_suite(runs: dict[str, tuple[Entry, Entry]], level: float) -> Iterator[
         pairs = groups[score]
         yield Row(
             *("quality", f"all {len(pairs)} runs", f"mean {score}", _verdict(p < level, q < level)),
-            *(fmean(before for before, _ in pairs), fmean(after for _, after in pairs), min(p, q)),
+            *(fmean(before for before, _, _ in pairs), fmean(after for _, after, _ in pairs), min(p, q)),
             note=f"worse in {each.worse} of the {each.moved} that moved (sign test)",
         )
-
-
-def _loss_within_bound(runs: dict[str, tuple[Entry, Entry]]) -> Iterator[Row]:
-    """The validation loss on another machine."""
-    for name, (old, new) in runs.items():
-        before, after = old.quality.get("val_loss"), new.quality.get("val_loss")
-        if before is not None and old.dtype == new.dtype == "fp32":
-            worse = after is None or after > before * (1 + LOSS_BOUND)
-            verdict = _verdict(worse, not worse and after is not None and after < before * (1 - LOSS_BOUND))
-            yield Row("quality", name, "val_loss", verdict, before, after, note=f"within {LOSS_BOUND:.0%}")
 
 
 def _verdict(worse: bool, better: bool) -> Verdict:

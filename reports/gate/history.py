@@ -15,12 +15,21 @@ from pathlib import Path
 from statistics import median
 
 from harness.errors import UserError
-from reports.gate.baseline import Baseline, Entry, measured, parse
-from reports.gate.compare import Row, compare, main_score
+from reports.gate.baseline import measured, parse
+from reports.gate.compare import compare
+from reports.gate.entries import Baseline, Entry
+from reports.gate.repeats import MEASURE
+from reports.gate.rows import Row
 from reports.gate.show import columns, number
 from reports.read import Run, load_sweep
 
 ALL = "all runs"
+LINES = {
+    "regression": {"color": "#D55E00", "linestyle": "-"},
+    "moved": {"color": "#E69F00", "linestyle": ":"},
+    "improvement": {"color": "#009E73", "linestyle": "--"},
+}
+"""How a figure marks what a version brought."""
 PANELS = 12
 """Of a figure."""
 
@@ -43,7 +52,7 @@ class Series:
     values: tuple[float | None, ...]
     """One a version; None where it was not measured."""
     moved: tuple[str, ...]
-    """One a version: regression, improvement, or nothing."""
+    """One a version: regression, moved, improvement, or nothing."""
 
 
 def of_git(path: Path) -> list[Version]:
@@ -108,7 +117,7 @@ def series(versions: Sequence[Version]) -> list[Series]:
             for row in _rows(versions[start], versions[place]):
                 began_as = versions[start].baseline.runs.get(row.run)
                 each = (names[began_as.key] if began_as else ALL, row.measure)
-                if starts.get(each, 0) == start and row.verdict in ("regression", "improvement"):
+                if starts.get(each, 0) == start and row.verdict in ("regression", "moved", "improvement"):
                     moved.setdefault(each, [""] * len(versions))[place] = row.verdict
                     starts[each] = place
     nothing: tuple[float | None, ...] = (None,) * len(versions)
@@ -137,13 +146,16 @@ def _values(entry: Entry) -> dict[str, float]:
     found |= {name: median(values) for name, values in entry.memory.items()}
     if entry.throughput:
         found["tokens per second"] = median(entry.throughput)
-    names = {main_score(entry), "val_loss"}
+    if (loss := entry.quality.get("val_loss")) is not None:
+        found[MEASURE] = loss
+    names = {entry.main, "val_loss"}
     return found | {name: value for name, value in entry.quality.items() if name in names and value is not None}
 
 
 def table(versions: Sequence[Version], found: Sequence[Series]) -> str:
-    """A line a measure that moved: its values, `!` behind a regression and `+` behind an improvement."""
-    marks = {"regression": " !", "improvement": " +", "": ""}
+    """A line a measure that moved: its values, `!` behind a regression, `~` where the run is another computation,
+    `+` behind an improvement."""
+    marks = {"regression": " !", "moved": " ~", "improvement": " +", "": ""}
     lines = [("run", "measure", *(version.name for version in versions))]
     for each in found:
         if any(each.moved):
@@ -166,8 +178,7 @@ def figure(versions: Sequence[Version], found: Sequence[Series], path: Path) -> 
         axes.plot(places, [float("nan") if value is None else value for value in each.values], "o-", color="#0072B2")
         for place, moved in enumerate(each.moved):
             if moved:
-                worse = moved == "regression"
-                axes.axvline(place - 0.5, color="#D55E00" if worse else "#009E73", linestyle="-" if worse else "--")
+                axes.axvline(place - 0.5, **LINES[moved])
         axes.set_title(f"{each.run}: {each.measure}".replace("$", r"\$"), fontsize=9, loc="left")
         axes.set_xticks(places, [version.name for version in versions], fontsize=8)
         axes.ticklabel_format(axis="y", useOffset=False)

@@ -11,7 +11,8 @@ from pathlib import Path
 import platformdirs
 
 from harness.errors import UserError
-from reports.gate.baseline import Baseline, measured
+from reports.gate.baseline import measured
+from reports.gate.entries import Baseline
 from reports.read import load_sweep
 
 ALLOCATOR = {

@@ -14,7 +14,7 @@ from scipy.stats import t as student
 
 from harness.metrics import of_sums
 from harness.metrics._bootstrap import resampled
-from reports.gate.baseline import Entry
+from reports.gate.entries import Entry
 from reports.paired import SHUFFLES, Sampled, randomized
 
 NORMAL_SCALE = 1.0483

@@ -6,33 +6,48 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Sequence
 
-from reports.gate.baseline import Baseline
-from reports.gate.compare import FAMILIES, Comparison, Row
+from reports.gate.compare import FAMILIES
+from reports.gate.entries import Baseline
+from reports.gate.repeats import MEASURE
+from reports.gate.rows import FAILING, Comparison, Row, Verdict
+from reports.notes import some
 
 MISSING = "—"
+VERDICTS: tuple[Verdict, ...] = ("regression", "moved", "improvement", "same", "not compared")
+MOVED = (
+    "moved: the run is another computation than it was, whether its scores show it or not. If it should be (a mended "
+    "method, a new default), `baseline accept` says so; else a method may have lost its effect."
+)
 
 
 def conclusion(comparison: Comparison) -> str:
-    """One line: how many tests said what."""
+    """One line: the runs that could not be compared, loudly, and how many tests said what."""
     counts = Counter(row.verdict for row in comparison.rows)
     said = ", ".join(
         f"{counts[verdict]} {verdict}{'s' if verdict in ('regression', 'improvement') and counts[verdict] != 1 else ''}"
-        for verdict in ("regression", "improvement", "same", "not compared")
+        for verdict in VERDICTS
         if counts[verdict] or verdict == "regression"
     )
-    return f"{len(comparison.rows)} tests: {said}."
+    names = [name for name, _ in comparison.absent]
+    loud = f"{len(names)} RUN{'S' * (len(names) != 1)} NOT COMPARED ({some(names)}); " if names else ""
+    return f"{loud}{len(comparison.rows)} tests: {said}."
 
 
 def text(comparison: Comparison, before: Baseline, after: Baseline, markdown: bool) -> str:
     """What moved, by how much, how sure, with which libraries; then what was not compared."""
-    moved = comparison.of("regression") + comparison.of("improvement")
+    moved = comparison.of("regression", "moved", "improvement")
     title = f"{before.sweep}: {conclusion(comparison)}"
     lines = [f"### {title}" if markdown else title, ""]
+    if comparison.absent:
+        lines += [f"- {name}: not compared, since {why}." for name, why in comparison.absent]
+        lines += ["- `baseline accept` takes over what there is; `--strict` fails on it.", ""]
     if moved:
         head = ("", "run", "measure", "before", "now", "change", "p", "test")
         lines += [*_table([head, *(_cells(row) for row in moved)], markdown), ""]
     changed = [f"{name} {old} → {new}" for name, old, new in comparison.versions]
     lines.append("Libraries that changed: " + (", ".join(changed) or "none") + ".")
+    if comparison.of("moved"):
+        lines.append(MOVED)
     lines.append(
         f"Baseline of {before.measured} ({before.machine.device}, threads: {before.machine.threads}), measured "
         f"{after.measured}. Unchanged code reports a regression in at most {comparison.alpha:.1%} of comparisons "
@@ -41,9 +56,10 @@ def text(comparison: Comparison, before: Baseline, after: Baseline, markdown: bo
     skipped = Counter((row.kind, row.measure, row.note) for row in comparison.of("not compared"))
     remarks = list(comparison.remarks)
     remarks += [f"{measure} of {n} runs: not compared ({note})." for (_, measure, note), n in skipped.items()]
-    remarks += [
-        f"{row.run}, {row.measure}: {change(row)}, {row.note}." for row in comparison.of("same") if "second" in row.note
-    ]
+    same = comparison.of("same")
+    remarks += [f"{row.run}, {row.measure}: {change(row)}, {row.note}." for row in same if "second" in row.note]
+    hows = Counter(row.note for row in same if row.measure == MEASURE)
+    remarks += [f"{MEASURE[0].upper()}{MEASURE[1:]} of {n} runs: {how}." for how, n in hows.items()]
     lines += [f"- {remark}" for remark in remarks]
     return "\n".join(lines) + "\n"
 
@@ -84,20 +100,26 @@ def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def junit(comparison: Comparison, name: str) -> str:
-    """A test case for each test; a regression is a failure, what was not compared is skipped."""
+def junit(comparison: Comparison, name: str, strict: bool = False) -> str:
+    """A test case for each test and each run that only one side has. What regressed or moved is a failure, as is such a
+    run where that is strict; what was not compared is skipped."""
+    failures, absent = comparison.of(*FAILING), comparison.absent
     suite = ET.Element(
         "testsuite",
-        name=f"regressions of {name}",
-        tests=str(len(comparison.rows)),
-        failures=str(len(comparison.of("regression"))),
+        name=f"regressions of {name}: {conclusion(comparison)}",
+        tests=str(len(comparison.rows) + len(absent)),
+        failures=str(len(failures) + len(absent) * strict),
         errors="0",
-        skipped=str(len(comparison.of("not compared"))),
+        skipped=str(len(comparison.of("not compared")) + len(absent) * (not strict)),
     )
+    for run, why in absent:
+        case = ET.SubElement(suite, "testcase", classname=f"{name}.{run}", name="compared")
+        tag, message = ("failure" if strict else "skipped"), f"not compared, since {why}"
+        ET.SubElement(case, tag, {"message": message} | ({"type": "absent"} if strict else {}))
     for row in comparison.rows:
         case = ET.SubElement(suite, "testcase", classname=f"{name}.{row.run}", name=f"{row.kind}: {row.measure}")
         said = f"{number(row.before)} → {number(row.after)} ({change(row)}); {row.note}"
-        if row.verdict == "regression":
+        if row.verdict in FAILING:
             ET.SubElement(case, "failure", message=said, type=row.kind)
         elif row.verdict == "not compared":
             ET.SubElement(case, "skipped", message=row.note)

@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from harness.results import Record
+from harness.sections import Better
 from reports import columns as c
-from reports.scores import lower_is_better
-
-Better = Literal["lower", "higher", ""]
-
-UNDIRECTED = ("length_ratio", "copy_rate", "repetition", "distinct")
-"""Beginnings of the names of scores of which neither more nor less is better."""
+from reports.scores import better, better_at, main_score
 
 
 @dataclass(frozen=True)
@@ -21,8 +18,8 @@ class Measure:
     """A column of numbers."""
 
     column: c.Column
-    better: Better = ""
-    """Which of two values is better; empty where neither is."""
+    better: Better = "neither"
+    """Which of two values is better."""
     group: str = ""
     """Heading under which menus list it."""
 
@@ -33,12 +30,12 @@ def _group(name: str, *columns: tuple[c.Column, Better]) -> tuple[Measure, ...]:
 
 SETTINGS = _group(
     "settings",
-    (c.RANK[0], ""),
-    (c.LEARNING_RATE[0], ""),
-    (c.Column("seed", "seed", "count"), ""),
-    (c.Column("test_examples", "test examples", "count"), ""),
-    (c.Column("step", "steps done", "count"), ""),
-    (c.Column("train_tokens", "training tokens", "count"), ""),
+    (c.RANK[0], "neither"),
+    (c.LEARNING_RATE[0], "neither"),
+    (c.Column("seed", "seed", "count"), "neither"),
+    (c.Column("test_examples", "test examples", "count"), "neither"),
+    (c.Column("step", "steps done", "count"), "neither"),
+    (c.Column("train_tokens", "training tokens", "count"), "neither"),
 )
 SIZE = _group(
     "size",
@@ -78,30 +75,26 @@ FORGETTING = _group(
     (c.FORGETTING[4], "lower"),
     (c.FORGETTING[5], "higher"),
 )
-OTHERWISE = _group(
-    "consistency",
-    (c.TYPOS[0], "higher"),
-    (c.TYPOS[1], "higher"),
-    (c.PARAPHRASES[0], "higher"),
-    (c.PARAPHRASES[1], "higher"),
-    (c.PARAPHRASES[2], "higher"),
-)
 
 
-def scores(quality: dict[str, str]) -> tuple[Measure, ...]:
-    """The scores, given column -> field of the record."""
-    return tuple(Measure(column, direction(column.key), "quality") for column in c.score_columns(quality))
+def otherwise(which: Better) -> tuple[Measure, ...]:
+    """The main score, of which `which` values are better, where the test inputs are read otherwise."""
+    return _group(
+        "consistency",
+        (c.TYPOS[0], which),
+        (c.TYPOS[1], "higher"),
+        (c.PARAPHRASES[0], which),
+        (c.PARAPHRASES[1], which),
+        (c.PARAPHRASES[2], "higher"),
+    )
 
 
-def measures(quality: dict[str, str]) -> tuple[Measure, ...]:
-    """Every measure, in the order of menus and tables."""
-    return (*scores(quality), *SIZE, *MEMORY, *SPEED, *FORGETTING, *OTHERWISE, *SETTINGS)
-
-
-def direction(name: str) -> Better:
-    """Which values of a column of scores are better; lm-evaluation-harness's have the task in front of the metric."""
-    plain = name.rpartition("/")[2].rpartition(" ")[2].removesuffix("_nats_per_token")
-    return "" if plain.startswith(UNDIRECTED) else "lower" if lower_is_better(plain) else "higher"
+def measures(quality: dict[str, str], records: Sequence[Record]) -> tuple[Measure, ...]:
+    """Every measure, in the order of menus and tables, given the scores' columns and where records have them."""
+    columns = c.score_columns(quality)
+    scores = tuple(Measure(each, better_at(records, quality[each.key]), "quality") for each in columns)
+    rest = otherwise(better(records, main_score(records) or ""))
+    return (*scores, *SIZE, *MEMORY, *SPEED, *FORGETTING, *rest, *SETTINGS)
 
 
 def shape(kind: c.Kind, values: Sequence[float]) -> tuple[str, dict[str, Any]]:

@@ -64,7 +64,7 @@ def payload(
     frame["decode_ms_per_token"] = [_ms(each.decode_seconds_per_token) if each else None for each in answers]
     frame["evaluate_seconds_per_example"] = [_each(record) if record else None for record in records]
     fields = quality_columns(sweep)
-    known = [m for m in measures(fields) if m.column.key in frame and frame[m.column.key].notna().any()]
+    known = [m for m in measures(fields, sweep.recorded) if m.column.key in frame and frame[m.column.key].notna().any()]
     told = {m.column.key: [_short(value) for value in frame[m.column.key].tolist()] for m in known}
     say(f"{len(rows)} runs, {len(known)} measures")
     pairs, reasons, absent = Interned(), Interned(), Interned()
@@ -160,7 +160,7 @@ def _measure(measure: Measure, values: list[float | None]) -> dict[str, Any]:
         "score": column.key.removesuffix("_nats_per_token"),
         "title": column.title,
         "unit": unit or column.unit,
-        "better": measure.better,
+        "better": "" if measure.better == "neither" else measure.better,
         "group": measure.group,
         "values": values,
         **form,
