@@ -19,7 +19,7 @@ from reports.read import Sweep, UnusablePredictions, finite
 from reports.runs import ABOUT as ABOUT
 from reports.runs import HARDWARE
 from reports.runs import show as show
-from reports.scores import better, main_score
+from reports.scores import better, floor, main_score
 from reports.statistics import ALPHA, Interval, detectable, holm
 
 BASE = "the base"
@@ -27,6 +27,11 @@ BEST = "best"
 TIED = "tied with best"
 STILL = "did not move"
 WORSE = "below the base"
+BELOW = "below {}"
+"""Of a row that does not beat an answer that needs no model."""
+OF_MOVED = "of the rows that moved"
+UNSURE = "its interval contains 0"
+"""What is said of the best and of a row that did not move where that one's score is the better."""
 
 TRAINING = ("settings.train", SEED)
 """What an untrained row cannot differ in."""
@@ -50,6 +55,10 @@ class Verdict:
 
     word: str = ""
     """One of BASE, BEST, TIED, STILL, WORSE, or nothing."""
+    below: str = ""
+    """What needs no model and is as good or better, as in `a constant answer`; such a row is neither best nor tied."""
+    aside: str = ""
+    """What the word alone would leave open: OF_MOVED, UNSURE, or nothing."""
     change: float | None = None
     """The row's score minus that of the untouched base."""
     interval: Interval | None = None
@@ -58,6 +67,11 @@ class Verdict:
     """Why there is no interval."""
     p: float | None = None
     """Of the difference to the row that `Comparison.against` names, adjusted by Holm."""
+
+    @property
+    def text(self) -> str:
+        """As tables say it."""
+        return ", ".join(filter(None, (self.word, self.aside, self.below and BELOW.format(self.below))))
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,8 @@ class Comparison:
     """The label of the row that p-values are against."""
     detectable: tuple[float, ...] = ()
     """For each row with a p-value the minimum detectable difference to `against`."""
+    floored: bool = False
+    """A row that moved is not ranked, since it does not beat what needs no model."""
     too_many: bool = False
     """There are more rows than p-values by shuffles can tell apart."""
 
@@ -124,14 +140,18 @@ def compare(sweep: Sweep, score: str | None = None, allow: Sequence[str] = ()) -
     changes = {each.row.id: _against_base(each, bases, name or "", direction, tuple(allow)) for each in scored}
     verdicts |= {row: verdict for row, (verdict, _) in changes.items()}
     verdicts |= {row.id: Verdict(BASE) for row in rows if is_zero_shot(row.records[0])}
+    verdicts = {row.id: replace(verdicts[row.id], below=_below(row, name or "")) for row in rows}
     if len(sets := {each.sampled.indices: each.row.label for each in scored}) > 1:
         differing[EXAMPLES] = {f"set {n}": [label] for n, label in enumerate(sets.values(), 1)}
     # One row beside the base is not the best of anything.
-    ranked = [each for each in scored if verdicts[each.row.id].word not in (BASE, STILL, WORSE)]
+    moved = [each for each in scored if verdicts[each.row.id].word not in (BASE, STILL, WORSE)]
+    ranked = [each for each in moved if not verdicts[each.row.id].below]
     rank = not differing and direction != "neither" and sum(not is_zero_shot(each.record) for each in scored) > 1
     comparison = Comparison(verdicts, differing, name, direction, tuple(rows), tuple(allow), allowed, hardware)
+    comparison = replace(comparison, floored=len(ranked) < len(moved))
     if rank and ranked:
         comparison = _ranked(comparison, ranked)
+        comparison = _outscored(comparison, scored)
     elif bases:
         pairs = [(each, base) for each in scored if (base := changes[each.row.id][1])]
         comparison = _tested(comparison, pairs, bases[0].row.label)
@@ -231,7 +251,7 @@ def _against_base(
     found = distance(each.sampled, same[0].sampled)
     below = {"lower": found.low > 0, "higher": found.high < 0, "neither": False}[better]
     word = STILL if found.contains_zero else WORSE if below else ""
-    return Verdict(word, each.sampled.value - same[0].sampled.value, found), same[0]
+    return Verdict(word, change=each.sampled.value - same[0].sampled.value, interval=found), same[0]
 
 
 def _ranked(comparison: Comparison, rows: list[_Scored]) -> Comparison:
@@ -247,6 +267,28 @@ def _ranked(comparison: Comparison, rows: list[_Scored]) -> Comparison:
         if (p is not None and p >= ALPHA) or distance(best.sampled, each.sampled).contains_zero:
             verdicts[each.row.id] = replace(verdicts[each.row.id], word=TIED)
     return replace(tested, verdicts=verdicts)
+
+
+def _outscored(comparison: Comparison, rows: list[_Scored]) -> Comparison:
+    """With what it takes to see why a row that did not move is not the best, though its score is better than that."""
+    verdicts = dict(comparison.verdicts)
+    best = next(each for each in rows if verdicts[each.row.id].word == BEST)
+    sign = -1 if comparison.better == "lower" else 1
+    still = [each for each in rows if verdicts[each.row.id].word == STILL]
+    above = [each.row.id for each in still if sign * (each.sampled.value - best.sampled.value) > 0]
+    verdicts |= {row: replace(verdicts[row], aside=UNSURE) for row in above}
+    if above:
+        verdicts[best.row.id] = replace(verdicts[best.row.id], aside=OF_MOVED)
+    return replace(comparison, verdicts=verdicts)
+
+
+def _below(row: Group, score: str) -> str:
+    """What needs no model and is as good as this row or better; nothing where there is none, or where it is not
+    known."""
+    known = [finite(record.quality.get(score)) for record in row.records]
+    least = floor(row.records[0], score)
+    values = [value for value in known if value is not None]
+    return least.called if least and len(values) == len(known) and fmean(values) <= least.value else ""
 
 
 def _tested(comparison: Comparison, pairs: list[tuple[_Scored, _Scored]], against: str) -> Comparison:

@@ -186,7 +186,7 @@ def _row(sweep: Sweep, run: Run, fields: dict[str, str], verdict: Verdict, score
     row["change_low"] = verdict.interval.low if verdict.interval else None
     row["change_high"] = verdict.interval.high if verdict.interval else None
     row["p_holm"] = verdict.p
-    row["verdict"] = verdict.word or None
+    row["verdict"] = verdict.text or None
     return row
 
 

@@ -7,13 +7,13 @@ from statistics import median
 
 from harness.metrics._bootstrap import RESAMPLES
 from harness.results import Record
-from reports.compare import BASE, BEST, EXAMPLES, STILL, TIED, WORSE, Comparison, is_trained
+from reports.compare import BASE, BELOW, BEST, EXAMPLES, STILL, TIED, UNSURE, WORSE, Comparison, is_trained
 from reports.frame import why_missing
 from reports.groups import Group, rate, rate_sets
 from reports.paired import FAMILY, SHUFFLES
 from reports.protocol import either, seeds, sweep_done
 from reports.read import Sweep
-from reports.scores import title_of
+from reports.scores import floor, title_of
 
 DAGGER, DOUBLE_DAGGER = "\N{DAGGER}", "\N{DOUBLE DAGGER}"
 TIMINGS = ("train_tokens_per_second", "total_seconds")
@@ -82,6 +82,7 @@ def explanations(sweep: Sweep, rows: Sequence[Group], comparison: Comparison, sh
     elif "verdict" in shown:
         known = all(verdict.interval or verdict.word == BASE for verdict in verdicts)
         lines += ranking(comparison, words, known)
+        lines += puzzles(comparison, done)
     if comparison.allowed:
         lines.append(f"Ignored, as --allow says, though rows differ in it: {told(comparison.allowed)}.")
     if comparison.score:
@@ -130,7 +131,8 @@ def ranking(comparison: Comparison, words: set[str], all_known: bool) -> list[st
             if TIED in words
             else ""
         )
-        which = "moved" if all_known else "are not known to have stayed where the base is"
+        which = "moved and beat what needs no model" if comparison.floored else "moved"
+        which = which if all_known else "are not known to have stayed where the base is"
         lines.append(
             f"{BEST}: {'lowest' if lower else 'highest'} {title_of(score)} of the rows that {which}{tied}. "
             f"No other ranking is made."
@@ -138,6 +140,27 @@ def ranking(comparison: Comparison, words: set[str], all_known: bool) -> list[st
     if WORSE in words:
         side = "worse" if lower else "lies below 0"
         lines.append(f"{WORSE}: the whole interval of the change {'is ' * lower}{side}; not ranked.")
+    return lines
+
+
+def puzzles(comparison: Comparison, rows: Sequence[Group]) -> list[str]:
+    """Why a row of a better score than the best is not the best, and what a row has not beaten that needs no model."""
+    score = comparison.score or ""
+    known = [(row, verdict) for row in rows if (verdict := comparison.verdicts.get(row.id))]
+    lines = []
+    if above := [row.label for row, verdict in known if verdict.aside == UNSURE]:
+        lines.append(
+            f"{some(above)}: a better {title_of(score)} than the best, but over these examples and seeds the change "
+            f"from the base may as well be none ({UNSURE}). Best is said of rows whose change is sure; more seeds or "
+            "examples would tell."
+        )
+    for called in dict.fromkeys(verdict.below for _, verdict in known if verdict.below):
+        floors = [floor(row.records[0], score) for row, verdict in known if verdict.below == called]
+        values = sorted({f"{found.name} {found.value:.4g}" for found in floors if found})
+        lines.append(
+            f"{BELOW.format(called)}: {title_of(score)} is not above what needs no model ({', '.join(values)}); such a "
+            "row is neither best nor tied, since nothing shows that anything was learned."
+        )
     return lines
 
 

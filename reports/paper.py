@@ -18,8 +18,8 @@ from reports.paper_files import Paper, Row
 from reports.paper_match import Counterpart, Setting, counterparts, failed, settings
 from reports.protocol import reference_lines
 from reports.read import Sweep, UnusablePredictions, finite
-from reports.scores import title_of
-from reports.statistics import Interval, seed_summary
+from reports.scores import over_seeds, title_of
+from reports.statistics import Interval
 from reports.tables import MISSING, Cell, Heading, Table
 
 
@@ -179,7 +179,7 @@ def _ours(
     if len(values) < len(records):
         reason = next(why_missing(r, f"quality.{score}") for r in records if finite(r.quality.get(score)) is None)
         return empty, {"mean": (*marks["mean"], *(other or notes.mark(reason)))}
-    summary = seed_summary(values)
+    summary = over_seeds(score, values)
     own = empty | {"mean": summary.mean, "std": summary.std, "seeds": summary.n}
     try:
         own["interval"] = interval(line.ours.group.runs, score)

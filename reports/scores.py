@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from harness.results import Record
 from harness.sections import Better
+from reports.statistics import SeedSummary, positive_summary, seed_summary
 
 MAIN = ("accuracy", "bleu")
 """Scores that rows are compared by, where there is one; else the first of which more or less is better."""
@@ -16,6 +18,14 @@ TITLES |= {"chrf": "chrF", "ter": "TER", "exact_match": "exact match", "token_f1
 TITLES |= {"numeric_match": "numeric match", "f1": "F1", "matthews": "Matthews", "ece": "ECE", "brier": "Brier"}
 TITLES |= {"accuracy": "accuracy", "macro_f1": "macro F1", "accuracy_normalised": "accuracy (normalised)"}
 TITLES |= {"ece_normalised": "ECE (normalised)", "brier_normalised": "Brier (normalised)"}
+POSITIVE = ("val_loss", "loss", "perplexity", "word_perplexity")
+"""Scores that are never 0 or less: their intervals over seeds are those of logarithms."""
+TRIVIAL = {
+    "best_constant": (("bleu",), "a constant answer"),
+    "most_frequent_class": (("accuracy", "accuracy_normalised"), "a constant answer"),
+    "join_slots": (("bleu",), "the joined slots"),
+}
+"""Answers that need no model: which scores a record has of them, and what a verdict calls them."""
 UNSAID_LOWER = ("val_loss", "loss", "ser", "ter", "ece", "brier", "perplexity", "word_perplexity")
 UNSAID_NEITHER = ("length_ratio", "copy_rate", "repetition", "distinct_1", "distinct_2")
 """Of records from before a record said which values of its scores are better: that of the scores that there were."""
@@ -44,6 +54,36 @@ def unsaid(score: str) -> Better:
     """Which values are better where no record says it; of a mixture's scores, as of the task's own."""
     plain = score.rpartition("/")[2].removesuffix("_normalised")
     return "lower" if plain in UNSAID_LOWER else "neither" if plain in UNSAID_NEITHER else "higher"
+
+
+def is_positive(score: str) -> bool:
+    """Whether a score, of a mixture too, is never 0 or less."""
+    return score.rpartition("/")[2] in POSITIVE
+
+
+def over_seeds(score: str, values: Sequence[float]) -> SeedSummary:
+    """The summary of one value of a score a seed."""
+    return positive_summary(values) if is_positive(score) else seed_summary(values)
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The best answer that needs no model: what a score must beat before it means that anything was learned."""
+
+    name: str
+    value: float
+    called: str
+
+
+def floor(record: Record, score: str) -> Floor | None:
+    """That of a score; None where the record has none of it."""
+    task, slash, plain = score.rpartition("/")
+    known = [
+        Floor(name, value, called)
+        for name, (scores, called) in TRIVIAL.items()
+        if plain in scores and (value := record.baselines.get(f"{task}{slash}{name}")) is not None
+    ]
+    return max(known, key=lambda each: each.value, default=None)
 
 
 def title_of(score: str) -> str:

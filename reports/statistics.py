@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from statistics import NormalDist, fmean, stdev
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,10 @@ class Interval:
         return self.low <= 0.0 <= self.high
 
 
+How = Literal["t", "log t", "range"]
+"""Of an interval over seeds: Student's t; the same of logarithms, around a geometric mean; least and largest value."""
+
+
 @dataclass(frozen=True)
 class SeedSummary:
     """A value over the seeds of a row."""
@@ -41,6 +47,8 @@ class SeedSummary:
     """Of the mean, by Student's t over seeds; None for one seed."""
     n: int
     """Seeds."""
+    how: How = "t"
+    """What the interval is."""
 
 
 def seed_summary(values: Sequence[float]) -> SeedSummary:
@@ -51,6 +59,23 @@ def seed_summary(values: Sequence[float]) -> SeedSummary:
     std = stdev(values)
     half = t_quantile(n - 1) * std / n**0.5
     return SeedSummary(mean, std, Interval(mean - half, mean + half), n)
+
+
+def positive_summary(values: Sequence[float]) -> SeedSummary:
+    """The same of a quantity that cannot be 0 or less, such as a speed, bytes, a time, a loss or a perplexity, whose t
+    interval would reach below 0. The mean is the geometric one, in the middle of an interval of logarithms; of two
+    seeds, of which that would span orders of magnitude, and where a value is 0, their range."""
+    n = len(values)
+    if n < 2 or len(set(values)) == 1:
+        return replace(seed_summary(values), how="log t")
+    std, ends = stdev(values), Interval(min(values), max(values))
+    if ends.low <= 0:
+        return SeedSummary(fmean(values), std, ends, n, "range")
+    logs = seed_summary([math.log(value) for value in values])
+    assert logs.interval is not None
+    if n > 2:
+        ends = Interval(math.exp(logs.interval.low), math.exp(logs.interval.high))
+    return SeedSummary(math.exp(logs.mean), std, ends, n, "log t" if n > 2 else "range")
 
 
 @cache

@@ -10,7 +10,7 @@ import pandas as pd
 from harness.errors import UserError
 from reports import columns as c
 from reports.compare import STILL, Comparison, Verdict
-from reports.frame import quality_columns, tidy, why_missing
+from reports.frame import quality_column, quality_columns, tidy, why_missing
 from reports.groups import Group, table_rows
 from reports.notes import (
     DAGGER,
@@ -26,8 +26,7 @@ from reports.notes import (
 )
 from reports.protocol import protocol, reference_lines
 from reports.read import Run, Sweep, finite
-from reports.scores import title_of
-from reports.statistics import seed_summary
+from reports.scores import is_positive, over_seeds, title_of
 
 MISSING = "\N{EM DASH}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
@@ -145,9 +144,10 @@ def build(
         headings.append(Heading(_heading(column, unit), column.kind != "text"))
         path = column.field or fields.get(column.key)
         cells.append([_cell(row, column, known.get(row.id), path, comparison, footnotes) for row in rows])
-        if several and column.key == comparison.score:
-            headings.append(Heading(f"{title_of(column.key)} over seeds [95% t interval]", True))
-            cells.append([_seed_interval(row, column) for row in rows])
+        if several and (score := comparison.score) and column.key == quality_column(score):
+            of = " of the geometric mean" if is_positive(score) else ""
+            headings.append(Heading(f"{title_of(score)} over seeds [95% t interval{of}]", True))
+            cells.append([_seed_interval(row, column, score, footnotes) for row in rows])
     lines = reference_lines(sweep) if comparison.score else []
     lines += explanations(sweep, rows, comparison, [column.key for column in shown])
     lines += absences(sweep, [(column.title, column.field) for column in absent if column.field])
@@ -177,13 +177,15 @@ def _seeds(row: Group, footnotes: Notes) -> Cell:
     return Cell(str(len(row.runs)), footnotes.mark("one seed: how far training spreads is not known") if one else ())
 
 
-def _seed_interval(row: Group, column: c.Column) -> Cell:
+def _seed_interval(row: Group, column: c.Column, score: str, footnotes: Notes) -> Cell:
     """The interval of the mean over seeds."""
-    known = [value for record in row.records if (value := finite(record.quality.get(column.key))) is not None]
-    found = seed_summary(known).interval if known else None
-    if found is None:
+    known = [value for record in row.records if (value := finite(record.quality.get(score))) is not None]
+    summary = over_seeds(score, known) if known else None
+    if summary is None or summary.interval is None:
         return Cell(MISSING)
-    low, high = c.written(column.kind, [found.low, found.high])[1]
+    low, high = c.written(column.kind, [summary.interval.low, summary.interval.high])[1]
+    if summary.how == "range":
+        return Cell(f"[{low}, {high}]", footnotes.mark("the range of the seeds: two tell of no interval above 0"))
     return Cell(f"[{low}, {high}]")
 
 
@@ -224,7 +226,7 @@ def _status(run: Run) -> Cell:
 
 def _marks(row: Group, column: c.Column, verdict: Verdict, comparison: Comparison, footnotes: Notes) -> tuple[str, ...]:
     """What notes explain of a known value."""
-    if column.key == comparison.score and verdict.word == STILL:
+    if column.key == quality_column(comparison.score or "") and verdict.word == STILL:
         return (DAGGER,)
     if column.key in TIMINGS:
         disturbed = column.key == "train_tokens_per_second" and any(noisy(record) for record in row.records)

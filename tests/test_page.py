@@ -411,6 +411,17 @@ def test_the_chooser(opened: Open, results: Path) -> None:
     assert page.inner_text("[role=status]").startswith("0 rows fit")
 
 
+def test_what_does_not_beat_a_constant_answer_is_neither_best_nor_tied(opened: Open, tmp_path: Path) -> None:
+    results, output = tmp_path / "results", tmp_path / "page.html"
+    for rank, (label, share) in enumerate({"weak": 0.8, "good": 0.05}.items(), 1):
+        make(results, f"lora-{label}", label, bleu_of=share, rank=rank, baselines={"best_constant": 26.24})
+    assert main(["page", "--results", str(results), "--output", str(output)]) == 0
+    page = opened("view=choose&cq=bleu", path=output)
+    lines = page.locator("table.fits tbody tr").all()
+    verdicts = {line.locator(".link").inner_text(): line.get_attribute("data-verdict") for line in lines}
+    assert verdicts == {"weak": "below a constant answer", "good": "best"}
+
+
 def test_latency_is_a_limit_of_the_chooser(opened: Open, results: Path) -> None:
     page = opened("view=choose&q=row&cq=bleu")
     assert page.input_value("select[name=cs]") == "decode_ms_per_token"

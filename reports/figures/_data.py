@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from harness.results import Record
 from reports.columns import Column, score_columns
 from reports.compare import is_trained, show
 from reports.frame import quality_column, quality_columns, value_at
 from reports.groups import groups
+from reports.notes import some
 from reports.paired import interval
 from reports.protocol import either, seeds
 from reports.read import Run, Sweep, UnusablePredictions, finite
-from reports.scores import better, main_score
-from reports.statistics import Interval, seed_summary
+from reports.scores import better, floor, main_score, over_seeds
+from reports.statistics import How, Interval, SeedSummary, positive_summary, seed_summary
 
+HOW: dict[How, str] = {
+    "t": "95%, over seeds (Student's t)",
+    "log t": "95%, over seeds (Student's t of logarithms, around the geometric mean)",
+    "range": "the range of two seeds, around their geometric mean",
+}
+"""What a bar over seeds is."""
 LONGEST = 40
 """Characters of a label that are drawn."""
 
@@ -35,6 +42,8 @@ class Value:
     """95%: of a score with values by example, their bootstrap (and seeds); else of seeds, where there are several."""
     by_example: bool = False
     """The interval covers the choice of test examples."""
+    how: How = "t"
+    """What it is over seeds."""
 
 
 @dataclass(frozen=True)
@@ -61,25 +70,35 @@ class Row:
         return is_trained(self.records[0])
 
     def value(self, path: str) -> Value | None:
-        """The number at a dotted path of the record, where every seed has one."""
-        return mean([value_at(record, path) for record in self.records])
+        """The number at a dotted path of the record, a cost, where every seed has one."""
+        return mean([value_at(record, path) for record in self.records], positive_summary)
 
     def score(self, name: str) -> Value | None:
         """The same of a score, with the interval over test examples where they are known."""
-        found = mean([finite(record.quality.get(name)) for record in self.records])
+        found = mean([finite(record.quality.get(name)) for record in self.records], partial(over_seeds, name))
         try:
             return found and Value(found.mean, interval(self.runs, name), by_example=True)
         except UnusablePredictions:
             return found
 
 
-def mean(values: Sequence[float | None]) -> Value | None:
+def mean(
+    values: Sequence[float | None], summarise: Callable[[Sequence[float]], SeedSummary] = seed_summary
+) -> Value | None:
     """The mean over seeds and its interval; None where a seed has no value."""
     known = [float(value) for value in values if value is not None]
     if not known or len(known) < len(values):
         return None
-    summary = seed_summary(known)
-    return Value(summary.mean, summary.interval)
+    summary = summarise(known)
+    return Value(summary.mean, summary.interval, how=summary.how)
+
+
+def over_seeds_said(values: Iterable[Value]) -> str:
+    """What bars over seeds are, as a sentence without its end; nothing where there are none."""
+    wide = [value for value in values if value.interval and value.interval.low < value.interval.high]
+    hows = {value.how for value in wide if not value.by_example}
+    said = [text for how, text in HOW.items() if how in hows]
+    return "; ".join(said)
 
 
 def along(value: Value) -> list[float]:
@@ -141,13 +160,25 @@ class Data:
     def caption(self) -> str:
         """n, seeds, and what the bars are."""
         examples = either(self.records, lambda record: show(record.test_examples))
-        covered = ["test examples (bootstrap)"] if any(value.by_example for value in self.scores.values()) else []
+        values = self.scores.values()
+        covered = ["test examples (bootstrap)"] if any(value.by_example for value in values) else []
         covered += ["seeds (Student's t)"] if self.several else []
-        if covered:
+        if self.several and not any(value.by_example for value in values):
+            bars = f"Bars: {over_seeds_said(values) or 'none'}."
+        elif covered:
             bars = f"Bars: 95%, over {' and '.join(covered)}{'' if self.several else ', not over training'}."
         else:
             bars = f"No bars: {self.main} has no values by example, and there is one seed."
-        return f"{examples} test examples. {self.seeds()} {bars}"
+        return " ".join(filter(None, (f"{examples} test examples.", self.seeds(), bars, self.below())))
+
+    def below(self) -> str:
+        """Which rows do not beat an answer that needs no model, as a sentence."""
+        floors = {row.label: floor(row.records[0], self.score) for row in self.rows if row.label in self.scores}
+        under = {label: each for label, each in floors.items() if each and self.scores[label].mean <= each.value}
+        if not under:
+            return ""
+        values = ", ".join(sorted({f"{each.called} ({each.value:.4g})" for each in under.values()}))
+        return f"Not above {values}, which needs no model: {some(list(under))}."
 
 
 def data_of(sweep: Sweep) -> Data:

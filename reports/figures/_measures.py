@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from reports.figures._data import Data, Row, Value
+from reports.figures._data import Data, Row, Value, over_seeds_said
 from reports.figures._style import memory_unit
 from reports.statistics import Interval
 
@@ -28,7 +29,7 @@ class Measure:
             return None
         ends = value.interval
         scaled = Interval(ends.low / self.size, ends.high / self.size) if ends else None
-        return Value(value.mean / self.size, scaled)
+        return Value(value.mean / self.size, scaled, how=value.how)
 
 
 def memory(data: Data, phase: str) -> Measure | None:
@@ -55,3 +56,9 @@ def costs(data: Data) -> list[Measure]:
         Measure("throughput.tokens_per_second", "training speed [tokens/s]", False),
     )
     return [measure for measure in found if measure]
+
+
+def caption_of(values: Iterable[Value]) -> str:
+    """What the bars of costs are, as a sentence; nothing where there are none."""
+    said = over_seeds_said(values)
+    return f"Bars of costs: {said}." if said else ""

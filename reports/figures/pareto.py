@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from reports.figures._data import Data, NoData, Row, Value, along
 from reports.figures._front import pareto
 from reports.figures._labels import Label, place, settle
-from reports.figures._measures import Measure, costs
+from reports.figures._measures import Measure, caption_of, costs
 from reports.figures._style import (
     FAINT,
     GREY,
@@ -44,6 +44,7 @@ def draw(data: Data) -> Figure:
         figure,
         data.caption(),
         "Line and coloured points: Pareto front of the means; the tables say which rows are tied.",
+        caption_of(cost for _, points in panels for _, cost, _ in points),
         f"Untrained: {', '.join(others)}." if others else "",
     )
     settle(figure)

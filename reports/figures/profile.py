@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from reports.figures import forgetting
 from reports.figures._data import Data, NoData, Value
-from reports.figures._measures import costs, memory
+from reports.figures._measures import caption_of, costs, memory
 from reports.figures._style import (
     MOST_ROWS,
     add_caption,
@@ -61,7 +61,8 @@ def draw(data: Data) -> Figure:
             point(axes, value.mean, y, row.method, ink, 6.5)
         _scale(axes, title, [value.mean for value in values.values()] if is_cost else [])
     cut = f"The {MOST_ROWS} best of {len(data.rows)} rows." if len(rows) < len(data.rows) else ""
-    add_caption(figure, data.caption(), "Sorted by score; no dot: none, or not measured.", cut)
+    told = caption_of(value for _, values, is_cost in columns if is_cost for value in values.values())
+    add_caption(figure, data.caption(), told, "Sorted by score; no dot: none, or not measured.", cut)
     return figure
 
 

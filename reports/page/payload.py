@@ -17,7 +17,7 @@ from reports.page.measures import Measure, measures, shape
 from reports.page.references import References, Text
 from reports.page.uncertainty import intervals_of, rows_over_seeds
 from reports.read import Sweep, UnusablePredictions, finite
-from reports.scores import main_score
+from reports.scores import floor, is_positive, main_score
 from reports.statistics import t_quantile
 
 EMBEDDED = ("restaurants", "cuisine")
@@ -136,6 +136,9 @@ def _run(row: Shown, sets: list[int]) -> dict[str, Any]:
             "signatures": record.signatures,
             "base": {name: _short(value) for name, value in record.base_quality.items() if finite(value) is not None},
             "baselines": {name: _short(value) for name, value in record.baselines.items()},
+            "floor": {
+                name: (each.called, _short(each.value)) for name in record.quality if (each := floor(record, name))
+            },
             "warnings": record.warnings,
         }
     return {name: value for name, value in told.items() if value not in (None, "", [], {})}
@@ -161,6 +164,7 @@ def _measure(measure: Measure, values: list[float | None]) -> dict[str, Any]:
         "title": column.title,
         "unit": unit or column.unit,
         "better": "" if measure.better == "neither" else measure.better,
+        "positive": measure.group == "quality" and is_positive(column.key.removesuffix("_nats_per_token")),
         "group": measure.group,
         "values": values,
         **form,

@@ -27,12 +27,14 @@ function pairedInterval(one, other, score) {
 }
 
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+// Of what is never 0 or less (a loss, a perplexity) the geometric one, in the middle of an interval of logarithms.
+const meanOf = (measure, values) => (measure.positive && Math.min(...values) > 0 ? Math.exp(mean(values.map(Math.log))) : mean(values));
 
 // A row's value of a measure: the mean over its seeds for quality, its worst seed for a cost; null where a seed lacks it.
 function rowValue(row, measure, worst) {
   const values = row.runs.map((i) => measure.values[i]);
   if (values.some((value) => value == null)) return null;
-  return worst ? (measure.better === "higher" ? Math.min(...values) : Math.max(...values)) : mean(values);
+  return worst ? (measure.better === "higher" ? Math.min(...values) : Math.max(...values)) : meanOf(measure, values);
 }
 
 // The interval of a row's quality, and what it is of.
@@ -42,10 +44,14 @@ function rowInterval(row, measure) {
   const values = row.runs.map((i) => measure.values[i]);
   const n = values.length;
   if (n < 2) return { why: row.unsure || "its examples do not give this score" };
-  const m = mean(values);
-  const std = Math.sqrt(values.reduce((sum, value) => sum + (value - m) ** 2, 0) / (n - 1));
+  const logs = measure.positive && Math.min(...values) > 0;
+  if (logs && n === 2) return { low: Math.min(...values), high: Math.max(...values), seeds: " (the range of two seeds)" };
+  const scaled = logs ? values.map(Math.log) : values;
+  const m = mean(scaled);
+  const std = Math.sqrt(scaled.reduce((sum, value) => sum + (value - m) ** 2, 0) / (n - 1));
   const half = (data.student[Math.min(n - 1, data.student.length) - 1] * std) / Math.sqrt(n);
-  return { low: m - half, high: m + half, seeds: true };
+  const back = logs ? Math.exp : (value) => value;
+  return { low: back(m - half), high: back(m + half), seeds: " over seeds" };
 }
 
 const MOST_ROWS = 100; // of one verdict
@@ -104,12 +110,24 @@ function results() {
   ].flat().filter(Boolean);
 }
 
+// What needs no model and is as good as the row or better; empty where the row beats it, or there is none.
+function floorOf(row, quality) {
+  const [called, value] = runs[row.runs[0]].floor?.[quality.score] || ["", null];
+  return value != null && rowValue(row, quality) <= value ? called : "";
+}
+
 // One comparable set: the best by value, what is tied with it, what is below it, what is not known.
 function setResult(title, list, memory, quality, speed) {
-  const best = list.reduce((found, row) => (!found || better(quality, rowValue(row, quality), rowValue(found, quality)) ? row : found), null);
+  const beaten = (row) => floorOf(row, quality) === "";
+  const best = list.filter(beaten).reduce((found, row) => (!found || better(quality, rowValue(row, quality), rowValue(found, quality)) ? row : found), null);
   const groups = new Map([["best", []], ["tied with the best", []], ["below the best", []], ["not known whether tied", []]]);
   for (const row of list) {
     if (row === best) { groups.get("best").push([row]); continue; }
+    if (!beaten(row)) {
+      const word = `below ${floorOf(row, quality)}`;
+      groups.set(word, [...(groups.get(word) || []), [row]]);
+      continue;
+    }
     const gap = pairedInterval(best, row, quality.score);
     if (gap.why) groups.get("not known whether tied").push([row, gap.why]);
     else groups.get(gap.low <= 0 && gap.high >= 0 ? "tied with the best" : "below the best").push([row]);
@@ -124,14 +142,14 @@ function setResult(title, list, memory, quality, speed) {
         const value = rowValue(row, m, m !== quality);
         if (value == null) return el("td", { class: "number" }, dash(reason(m, row.runs[0])));
         if (m !== quality) return el("td", { class: "number" }, format(m, value));
-        return el("td", { class: "number" }, format(m, value), interval.why ? el("span", { class: "ci", title: interval.why }, "interval not known") : el("span", { class: "ci" }, range(m, [interval.low, interval.high]), interval.seeds && " over seeds"));
+        return el("td", { class: "number" }, format(m, value), interval.why ? el("span", { class: "ci", title: interval.why }, "interval not known") : el("span", { class: "ci" }, range(m, [interval.low, interval.high]), interval.seeds));
       }),
-      el("td", {}, el("span", { class: word.startsWith("below") || word.startsWith("not") ? "chip" : "chip good", title: why || null }, list.length === 1 ? "the only one" : word), unsure && el("div", { class: "ci" }, "its interval reaches past the limit")));
+      el("td", {}, el("span", { class: word.startsWith("below") || word.startsWith("not") ? "chip" : "chip good", title: why || null }, list.length === 1 && beaten(row) ? "the only one" : word), unsure && el("div", { class: "ci" }, "its interval reaches past the limit")));
   };
   return el("section", {}, title && el("h2", {}, title),
     el("div", { class: "scroll" }, el("table", { class: "fits" },
       el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "row"), el("th", { scope: "col" }, "seeds"), columns.map(measureHead), el("th", { scope: "col" }, `${quality.title}: verdict`))),
       el("tbody", {}, [...groups].map(([word, members]) => [members.slice(0, MOST_ROWS).map(line(word)),
         members.length > MOST_ROWS && el("tr", {}, el("td", { colspan: 6, class: "muted" }, `and ${members.length - MOST_ROWS} more: ${word}`))])))),
-    el("p", { class: "muted" }, "Tied: the paired 95% interval of the difference contains 0. Within a verdict rows stand in the order of the records, not ranked. One seed says nothing of the randomness of training."));
+    el("p", { class: "muted" }, "Tied: the paired 95% interval of the difference contains 0. Within a verdict rows stand in the order of the records, not ranked. What does not beat an answer that needs no model (a run's page has its score) is neither best nor tied. One seed says nothing of the randomness of training."));
 }
