@@ -60,11 +60,15 @@ def test_faults_in_a_copy_of_peft_are_named_and_nothing_else(
     monkeypatch.setenv("PYTHONPATH", str(faulty_copy(tmp_path / "copy", list(FAULTS))))
     assert main([*quality, "--results", str(tmp_path / "kept")]) == 1
     said = capfd.readouterr().out
-    named = {line.split(" | ")[1].removesuffix(" r=8") for line in said.splitlines() if line.startswith("| moved")}
+    rows = [line for line in said.splitlines() if line.startswith(("| moved", "| regression"))]
+    named = {line.split(" | ")[1].removesuffix(" r=8") for line in rows}
     assert named == {"ia3", "loha", "p tuning", "rslora"}, said
+    (dead,) = (line for line in rows if line.startswith("| regression"))
+    assert "rslora" in dead, "nothing flows through a scaling of 0: the run's own check ends it"
+    assert "none of the 28 trained tensors had a gradient" in dead
 
     (kept,) = (tmp_path / "kept").glob("regress-*")
     before, after = load(tmp_path / "baseline.yaml"), of_folder(kept, "gate")
     elsewhere = after.model_copy(update={"machine": after.machine.model_copy(update={"device": "cpu: another"})})
-    away = {row.run.removesuffix(" r=8") for row in compare(before, elsewhere).of("moved")}
+    away = {row.run.removesuffix(" r=8") for row in compare(before, elsewhere).of("moved", "regression")}
     assert away == named, "on another processor too"

@@ -24,6 +24,7 @@ from harness.measure.memory import Meter, Peak
 from harness.methods import answer
 from harness.results import Record, read_record, write_record, write_sweep
 from harness.sections import Inference
+from harness.texts import first_with_text
 from reports.__main__ import main
 from reports.latency_table import single
 
@@ -129,8 +130,7 @@ def test_the_timed_answer_is_the_greedy_one(overrides: list[str]) -> None:
     evaluation = a.settings.eval.model_copy(update={"max_new_tokens": 6})
     texts = generate(a.settings.method.generate, a.model, a.tokenizer, ids.tolist(), evaluation)
     found = a.tokenizer.batch_decode(tokens, skip_special_tokens=True)
-    shown = [text.strip().splitlines()[0].strip() if text.strip() else "" for text in found]
-    assert shown == [text.text for text in texts]
+    assert [first_with_text(text) for text in found] == [text.text for text in texts]
 
 
 def test_merged_and_unmerged_write_the_same_tokens() -> None:
