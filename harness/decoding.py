@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.data.tokens import turn_end
+from harness.data.chat import frame
+from harness.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
@@ -36,19 +37,31 @@ def settle(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
     if own is None:  # a classifier
         return
     model.own_generation_config = own
-    starts = {name: value for name in STARTS if (value := getattr(own, name, None)) is not None}
+    given = {name: value for name in STARTS if (value := getattr(own, name, None)) is not None}
+    rows = model.config.get_text_config().vocab_size
+    possible = [each for each in ends(own, tokenizer) if each < rows]
     model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
-        pad_token_id=tokenizer.pad_token_id, eos_token_id=list(ends(own, tokenizer)) or None, **starts
+        pad_token_id=tokenizer.pad_token_id, eos_token_id=possible or None, **given
     )
 
 
 def ends(own: GenerationConfig, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     """The tokens that end an answer: the tokenizer's, those of the model's generation settings `own`, and the one that
-    ends a turn of the chat template."""
+    ends a turn of the chat template. Raises UserError."""
     given: Any = getattr(own, "eos_token_id", None)
-    of_model = given if isinstance(given, list) else [given]
-    found = [tokenizer.eos_token_id, *of_model, turn_end(tokenizer)]
-    return tuple(dict.fromkeys(int(each) for each in found if each is not None))
+    of_model = given if isinstance(given, list) else [] if given is None else [given]
+    if wrong := [each for each in of_model if type(each) is not int or each < 0]:
+        raise UserError(
+            f"the model's generation_config.json: eos_token_id={given!r}: {wrong[0]!r} is no id of a token; correct it"
+        )
+    found = [tokenizer.eos_token_id, *of_model, frame(tokenizer).end]
+    return tuple(dict.fromkeys(each for each in found if each is not None))
+
+
+def starts(model: Any) -> tuple[int, ...]:
+    """The tokens that a sequence-to-sequence model's answers start with, in training as in generation."""
+    forced = getattr(getattr(model, "generation_config", None), "forced_bos_token_id", None)
+    return (model.config.decoder_start_token_id, *([] if forced is None else [forced]))
 
 
 def end_tokens(model: Any) -> tuple[int, ...]:

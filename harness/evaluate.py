@@ -14,7 +14,7 @@ import torch
 from harness import metrics
 from harness.data import Example, Source
 from harness.data.batching import Batch, Encoded, collate, collate_prompts
-from harness.data.tokens import closing
+from harness.data.chat import frame
 from harness.decoding import end_tokens
 from harness.errors import finite
 from harness.forward import LabelForward, finite_logits
@@ -90,7 +90,7 @@ def generate(
         **beams,
     )
     ends = torch.tensor(end_tokens(model))
-    close = closing(tokenizer) if source is not None and source.chat else ""
+    close = frame(tokenizer).closing if source is not None and source.chat else ""
     model.eval()
     device = model.get_input_embeddings().weight.device
     # Prompts of like length together, so that little is padding.
@@ -101,7 +101,8 @@ def generate(
         ids, mask = collate_prompts([prompts[i] for i in chosen], int(tokenizer.pad_token_id or 0))
         with finite_logits("while generating", model):
             new = answer(model, ids.to(device), mask.to(device), config)
-        ended = torch.isin(new.cpu(), ends).any(1).tolist()
+        # A decoder's first token is the one it starts from, which may be an end token.
+        ended = torch.isin(new[:, 1:].cpu() if model.config.is_encoder_decoder else new.cpu(), ends).any(1).tolist()
         texts = tokenizer.batch_decode(new, skip_special_tokens=True)
         for i, text, by_itself in zip(chosen, texts, ended, strict=True):
             if close and close in text:

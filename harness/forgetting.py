@@ -12,8 +12,9 @@ import torch
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from harness.data.batching import Batch, Encoded, collate
+from harness.data.chat import turn
 from harness.data.panel import EMBEDDED, PanelItem, articles, correct, general_text, load_panel
-from harness.data.tokens import Texts, turn
+from harness.data.tokens import Texts
 from harness.errors import UserError, finite
 from harness.evaluate import Answer, generate
 from harness.forward import LabelForward
@@ -172,9 +173,12 @@ def divergence(distances: torch.Tensor, agreed: int) -> Divergence:
 
 
 def panel_prompt(tokenizer: PreTrainedTokenizerBase, item: PanelItem) -> list[int]:
-    """The instruction as the model was taught to read it: by its chat template where it has one."""
+    """The instruction as the model was taught to read it: by its chat template where it has one that takes it."""
     texts = Texts(tokenizer)
-    return list(texts.chat([turn("user", item.prompt)]) if tokenizer.chat_template else texts.ids(item.prompt + "\n"))
+    try:
+        return list(texts.chat([turn("user", item.prompt)]))
+    except UserError:
+        return list(texts.ids(item.prompt + "\n"))
 
 
 def panel_scores(

@@ -259,7 +259,7 @@ def render(run: FinishedRun, variants: Sequence[Variant], checked: Check) -> str
             "mean change of a logit": f"{v.distance:.4f}",
             "KL from unmerged [nats/token]": f"{max(v.kl, 0.0):.5f}",  # below 0 by rounding alone
             "validation loss [nats/token]": f"{v.val_loss:.4f}",
-            **{titles.get(name, name): f"{v.quality[name]:.2f}" for name in scores},
+            **{titles.get(name, name): known(v.quality[name]) for name in scores},
             "decoding [tokens/s]": f"{median(v.speeds):.1f}" if v.speeds else "\N{EM DASH}",
             "speed, unmerged = 1": f"{ratio(v, variants[0]):.2f}" if v.speeds else "\N{EM DASH}",
         }
@@ -268,6 +268,11 @@ def render(run: FinishedRun, variants: Sequence[Variant], checked: Check) -> str
     examples = f"{run.record.test_examples} test examples of {run.settings.data.name}, dtype {run.settings.precision}"
     title = f"## {run.record.label} on {run.record.model_description}"
     return f"{title}\n\nRun {run.record.id}; {examples}.\n\n{markdown_table(rows)}\n\n{checked}"
+
+
+def known(score: float | None) -> str:
+    """A score as tables have it; a dash where it does not apply to the run's data."""
+    return "\N{EM DASH}" if score is None else f"{score:.2f}"
 
 
 def ratio(variant: Variant, unmerged: Variant) -> float:

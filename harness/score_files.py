@@ -132,9 +132,11 @@ def _json_row(path: Path, number: int, line: str) -> Row:
     refuse_twins([name.lower() for name in content], f"{path}, line {number}")
     row: dict[str, str | tuple[str, ...]] = {}
     for name, value in content.items():
-        several = isinstance(value, list)
-        given = [each for each in value if not missing(each)] if several else value
-        row[name.lower()] = tuple(map(_written, given)) if several else _written(given)
+        if isinstance(value, list):
+            texts = [_written(each) for each in value if not missing(each)]
+            row[name.lower()] = tuple(text for text in texts if text.strip())
+        else:
+            row[name.lower()] = _written(value)
     return row
 
 

@@ -14,7 +14,7 @@ from harness.data import Example, Source
 from harness.data.batching import Batch, Encoded, collate, training_batches
 from harness.data.encoding import Encoder
 from harness.data.tokens import usable
-from harness.decoding import settle, stated
+from harness.decoding import settle, starts, stated
 from harness.environment import resolve_device
 from harness.errors import UserError
 from harness.evaluate import (
@@ -108,9 +108,9 @@ def encoder_of(settings: RunSettings, base: Base) -> Encoder:
     """What turns examples of the run's data into token ids of this model."""
     model, tokenizer = base
     config = model.config
-    start = config.decoder_start_token_id if kind_of(settings, model) == "seq2seq" else None
+    first = starts(model) if kind_of(settings, model) == "seq2seq" else ()
     length, rows = settings.train.max_length, config.get_text_config().vocab_size
-    return Encoder(tokenizer, settings.data, length, context_of(config), start, rows)
+    return Encoder(tokenizer, settings.data, length, context_of(config), first, rows)
 
 
 def site_of(

@@ -12,11 +12,12 @@ import torch
 from made_models import TURNS, byte_tokenizer, chat_tokenizer, saved
 from tiny import Adapted, adapted
 
+from harness.data import Example
 from harness.decoding import ends, stated
 from harness.errors import UserError
 from harness.evaluate import generate, read_lines
 from harness.results import Record, run_folder
-from harness.task import load_base
+from harness.task import encoder_of, load_base
 
 OWN = {
     "penalty": {"repetition_penalty": 1.5},
@@ -71,6 +72,45 @@ def test_answers_end_at_the_ends_of_model_and_template(tmp_path: Path) -> None:
     end = tokenizer.convert_tokens_to_ids("<|end|>")
     assert ends(model.own_generation_config, loaded) == (tokenizer.eos_token_id, 70, end)
     assert model.generation_config.eos_token_id == [tokenizer.eos_token_id, 70, end]
+
+
+@pytest.mark.parametrize("given", ["</s>", [[0], [5]], -1, [0, None], True, 2.0])
+def test_end_tokens_that_are_none_are_said(given: object, tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model", byte_tokenizer())
+    path = folder / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"eos_token_id": given}))
+    with pytest.raises(UserError, match=r"eos_token_id"):
+        load_base(of(folder, "method=zero_shot").settings)
+
+
+def test_an_end_token_that_cannot_be_written_is_none(tmp_path: Path) -> None:
+    tokenizer = byte_tokenizer()
+    folder = saved(tmp_path / "model", tokenizer, {"eos_token_id": [tokenizer.eos_token_id, 99999]})
+    model, _ = load_base(of(folder, "method=zero_shot").settings)
+    assert model.generation_config.eos_token_id == [tokenizer.eos_token_id]
+
+
+def test_the_token_that_a_decoder_starts_from_ends_no_answer() -> None:
+    """As BART's, which is its end token; and one that its settings put behind it is learned, too."""
+    a = adapted(["model.architecture=t5", "method=zero_shot", "eval.max_new_tokens=5"])
+    end = 99
+    a.model.config.decoder_start_token_id = a.model.generation_config.decoder_start_token_id = end
+    a.model.generation_config.eos_token_id = [end]
+    written = []
+
+    def answer(*given: Any) -> Any:
+        written.append(a.settings.method.generate(*given))
+        return written[-1]
+
+    (prompt, *_) = a.task.prompts.values()
+    (made,) = generate(answer, a.model, a.tokenizer, [prompt], a.settings.eval)
+    first, *rest = written[0][0].tolist()
+    assert first == end
+    assert made.ended is (end in rest)
+    assert made.ended is False, "or it shows nothing"
+    a.model.generation_config.forced_bos_token_id = 7
+    pair = encoder_of(a.settings, (a.model, a.tokenizer)).pair(Example("name[Aromi]", ("The pub.",)), "The pub.")
+    assert pair.answer[:2] == (end, 7)
 
 
 @pytest.mark.parametrize("closing", ["<|end|>", "</said>"])

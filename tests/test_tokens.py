@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
 import torch
 from made_models import TURNS, byte_tokenizer, chat_tokenizer, saved, space_tokenizer
 from tiny import Adapted, adapted, settings
 from tokenizers import normalizers
+from transformers import PreTrainedTokenizerFast
 
 from harness.config import compose_settings
 from harness.data import Example
+from harness.data.chat import frame, turn
 from harness.data.encoding import Encoder
 from harness.data.panel import load_panel
-from harness.data.tokens import Texts, closing, turn, turn_end
+from harness.data.tokens import Texts, opening
 from harness.errors import UserError
+from harness.evaluate import answer_of
 from harness.forgetting import panel_prompt, text_loss, windows
 from harness.inference import Latency
 from harness.lm_eval_tasks import wrapped
@@ -143,8 +147,7 @@ def test_an_answer_ends_as_the_template_ends_a_turn() -> None:
     )
     assert tokenizer.decode(pair.ids) == whole.rstrip()
     assert tokenizer.convert_ids_to_tokens(pair.ids[-1]) == "<|end|>"
-    assert turn_end(tokenizer) == pair.ids[-1]
-    assert closing(tokenizer) == ""
+    assert (frame(tokenizer).end, frame(tokenizer).closing) == (pair.ids[-1], "")
     shown = chat.prompt(AROMI, 10, [AROMI])
     assert tokenizer.convert_ids_to_tokens(shown).count("<|end|>") == 3
 
@@ -164,10 +167,110 @@ def test_other_ends_of_turns(template: str, end: str) -> None:
     assert list(pair.ids).count(tokenizer.eos_token_id) == 1 + (template.count("eos_token") > 0)
 
 
+TURN = "{% for m in messages %}<|user|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}"
+CALL = "{% if add_generation_prompt %}<|user|>assistant\n{% endif %}"
+THOUGHT = "{% if m.role == 'assistant' and loop.last %}<think>\n\n</think>\n\n{% endif %}{{ m.content }}"
+FRAMES = {
+    # before, closing, end: of an answer
+    "thinks of nothing, as Qwen3": (
+        TURN.replace("{{ m.content }}", THOUGHT) + CALL,
+        "<think>\n\n</think>\n\n",
+        "",
+        "<|end|>",
+    ),
+    "is called to think, as R1": (
+        TURN.replace("{{ m.content }}", THOUGHT) + CALL.replace("assistant\n", "assistant\n<think>\n"),
+        *("\n</think>\n\n", "", "<|end|>"),
+    ),
+    "names a channel, as gpt-oss": (
+        TURN.replace("{{ m.content }}", "{% if m.role == 'assistant' %}<|assistant|>final {% endif %}: {{ m.content }}")
+        + CALL,
+        *("<|assistant|>final : ", "", "<|end|>"),
+    ),
+    "spaces around, as Llama 2": (
+        "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]{% else %} {{ m.content }} "
+        "{{ eos_token }}{% endif %}{% endfor %}",
+        *("", "", "</s>"),
+    ),
+    "text behind the end": (TURN.replace("<|end|>", "<|end|>[/{{ m.role }}]") + CALL, "", "", "<|end|>"),
+    "text before the end": (TURN.replace("<|end|>", "[/{{ m.role }}]<|end|>") + CALL, "", "[/assistant]", "<|end|>"),
+    "two ends": (TURN.replace("<|end|>", "<|end|>{{ eos_token }}") + CALL, "", "", "<|end|>"),
+    "the word answer": (TURN.replace("<|end|>", "</answer>") + CALL, "", "</answer>", None),
+    "nothing": (
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}\n\n{% endfor %}"
+        + "{% if add_generation_prompt %}assistant: {% endif %}",
+        "",
+        "",
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_what_a_template_writes_around_an_answer_is_not_the_answer(name: str) -> None:
+    """What was trained, given as the answer, is the reference, and prompt and answer are what the template writes."""
+    template, before, closing, end = FRAMES[name]
+    tokenizer = chat_tokenizer(template)
+    found = frame(tokenizer)
+    assert (found.before, found.closing) == (before, closing)
+    assert (None if found.end is None else tokenizer.convert_ids_to_tokens(found.end)) == end
+    source = settings("data.chat=true").data
+    encoder = Encoder(tokenizer, source, 400, 400)
+    reference = AROMI.references[0]
+    pair = encoder.pair(AROMI, reference)
+    assert list(pair.ids[: pair.scored_from]) == encoder.prompt(AROMI, 10)
+    whole = tokenizer.apply_chat_template([turn("user", PROMPT), turn("assistant", reference)], tokenize=False)
+    assert whole.startswith(tokenizer.decode(pair.ids).removesuffix("</s>" if end is None else ""))
+    answer = pair.ids[pair.scored_from :]
+    ends = {tokenizer.eos_token_id, found.end}
+    first = next(i for i, each in enumerate(answer) if each in ends)
+    assert ends.issuperset(answer[first:]), "nothing is trained behind an end but another"
+    text = tokenizer.decode(answer, skip_special_tokens=True)
+    assert answer_of(text.partition(closing)[0] if closing else text, source) == reference
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_classes_have_their_own_tokens_alone(name: str) -> None:
+    """In every template: nothing of what stands around an answer counts in a class's likelihood."""
+    tokenizer = chat_tokenizer(FRAMES[name][0])
+    source = settings("data=cuisine", "data.head=false", "data.chat=true").data
+    example = Example("Sushi", (str(source.classes and source.classes[0]),))
+    encoder = Encoder(tokenizer, source, 400, 400)
+    for each, encoded in zip(source.classes or (), encoder.candidates(example)[0], strict=True):
+        said = tokenizer.decode(encoded.ids[encoded.scored_from :])
+        assert said.strip() == each
+
+
+def test_a_panel_is_asked_in_words_where_the_template_refuses() -> None:
+    tokenizer = chat_tokenizer("{{ raise_exception('only with tools') }}")
+    item = load_panel("embedded")[0]
+    assert panel_prompt(tokenizer, item) == tokenizer(item.prompt + "\n")["input_ids"]
+
+
+def test_what_stands_in_front_is_found_whatever_the_vocabulary() -> None:
+    """Letters of no other text than DNA; two tokens in front, of which the data write the first themselves."""
+    dna = tokenizers.Tokenizer(
+        tokenizers.models.BPE(vocab={"<s>": 0, "</s>": 1, "A": 2, "C": 3, "G": 4, "T": 5}, merges=[])
+    )
+    dna.post_processor = tokenizers.processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    fast = PreTrainedTokenizerFast(tokenizer_object=dna, bos_token="<s>", eos_token="</s>")  # type: ignore[no-untyped-call]
+    assert opening(fast) == (0,)
+    assert list(Texts(fast).ids("ACGT")) == fast("ACGT")["input_ids"]
+    two = byte_tokenizer("<s>", marks=("<x>",))
+    pair = [(name, two.convert_tokens_to_ids(name)) for name in ("<s>", "<x>")]
+    two.backend_tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<s> <x> $A", special_tokens=pair
+    )
+    for text in ("pub", "<s>pub", "<s><x>pub"):
+        assert two.convert_ids_to_tokens(list(Texts(two).ids(text)))[:3] == ["<s>", "<x>", "pub"]
+
+
 @pytest.mark.parametrize(
     ("template", "says"),
     [
         ("{{ raise_exception('only tools') }}", "only tools"),
+        ("{{ 1 // 0 }}", "division"),
+        ("{{ messages[7].content }}", "no element 7"),
         ("{% if add_generation_prompt %}ask{% else %}say{{ messages[-1]['content'] }}{% endif %}", "otherwise than"),
         (None, "no chat template"),
     ],

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from harness.data import Example, Source
 from harness.data.batching import Encoded
-from harness.data.tokens import Ids, Texts, Turn, end_of, turn
+from harness.data.chat import Turn, turn
+from harness.data.tokens import Ids, Texts, end_of
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,17 +34,18 @@ class Encoder:
         source: Source,
         max_length: int,
         context: int,
-        decoder_start: int | None = None,
+        starts: Ids = (),
         rows: int | None = None,
     ) -> None:
-        """`decoder_start`: the token that a sequence-to-sequence model's answers start from; None for others. `rows`:
-        tokens that the model's embeddings have; None: not known."""
+        """`starts`: of a sequence-to-sequence model the token that its decoder starts from, and the one that its
+        settings put behind it, if they do; none for others. `rows`: tokens that the model's embeddings have; None: not
+        known."""
         self.texts = Texts(tokenizer, rows)
         self.tokenizer = tokenizer
         self.source = source
         self.max_length = max_length
         self.context = context
-        self.decoder_start = decoder_start
+        self.starts = starts
 
     def prompt(self, example: Example, room: int, shots: Sequence[Example] = ()) -> list[int]:
         """As `fit`: the ids alone."""
@@ -71,10 +73,10 @@ class Encoder:
         elif source.head_classes is not None:
             prompt = self._cut(example, limit)
             made = Encoded(prompt.ids, label=source.head_classes.index(reference), cut=prompt.cut)
-        elif self.decoder_start is not None:
+        elif self.starts:
             prompt = self._cut(example, limit)
-            completion, cut = _shortened(self._ended(reference), limit - 1, source)
-            made = Encoded(prompt.ids, answer=(self.decoder_start, *completion), cut=prompt.cut or cut)
+            completion, cut = _shortened(self._ended(reference), limit - len(self.starts), source)
+            made = Encoded(prompt.ids, answer=(*self.starts, *completion), cut=prompt.cut or cut)
         else:
             whole = self._asked(example)
             # Where both do not fit, an answer may keep half of the room.
@@ -97,10 +99,9 @@ class Encoder:
         out. Raises UserError where one class's tokens begin another's, so that their likelihoods cannot be compared."""
         source = self.source.of(example)
         classes = source.classes or ()
-        # Behind the same prompt; the last token is the one that ends an answer.
         if self._causal(example):
             whole = self._asked(example, shots)
-            answers = [self._completion(example, whole, each, shots)[:-1] for each in classes]
+            answers = [self._completion(example, whole, each, shots, ended=False) for each in classes]
         else:
             answers = [self._ended(each)[:-1] for each in classes]
         for i, one in enumerate(answers):
@@ -108,13 +109,13 @@ class Encoder:
                 if i != j and other[: len(one)] == one:
                     raise UserError(f"data.verbalizer: {classes[i]!r} begins {classes[j]!r}; choose other words")
         prompt = self.fit(example, max(map(len, answers)), shots)
-        if self.decoder_start is not None:
-            return [Encoded(prompt.ids, answer=(self.decoder_start, *each)) for each in answers], prompt.cut
+        if self.starts:
+            return [Encoded(prompt.ids, answer=(*self.starts, *each)) for each in answers], prompt.cut
         return [Encoded((*prompt.ids, *each), scored_from=len(prompt.ids)) for each in answers], prompt.cut
 
     def _causal(self, example: Example) -> bool:
         """The answer goes on from the prompt; otherwise the model reads a whole text first."""
-        return self.decoder_start is None and self.source.of(example).head_classes is None
+        return not self.starts and self.source.of(example).head_classes is None
 
     def _lead(self, example: Example) -> str:
         """What stands between prompt and answer."""
@@ -159,14 +160,18 @@ class Encoder:
         """Solved examples in front of a text."""
         return "".join(f"{source.render(shot)}{self._lead(shot)}{shot.references[0]}\n\n" for shot in shots)
 
-    def _completion(self, example: Example, prompt: Ids, reference: str, shots: Sequence[Example] = ()) -> Ids:
-        """What a causal model is to answer behind the whole prompt, of these ids, with the token that ends it."""
+    def _completion(
+        self, example: Example, prompt: Ids, reference: str, shots: Sequence[Example] = (), ended: bool = True
+    ) -> Ids:
+        """What a causal model is to answer behind the whole prompt, of these ids; `ended`: with the token that ends
+        it."""
         source = self.source.of(example)
         text = source.render(example)
         if source.chat:
-            return self.texts.answer(_turns(source, text, shots), prompt, reference)
+            return self.texts.answer(_turns(source, text, shots), prompt, reference, ended)
         before = self._before(source, shots) + text
-        return (*self.texts.following(before, prompt, self._lead(example) + reference), end_of(self.tokenizer))
+        found = self.texts.following(before, prompt, self._lead(example) + reference)
+        return (*found, end_of(self.tokenizer)) if ended else found
 
     def _ended(self, reference: str) -> Ids:
         """The same of a decoder, which starts anew."""
@@ -175,7 +180,7 @@ class Encoder:
 
     def _plain(self, source: Source, text: str, limit: int) -> Encoded:
         """A text whose tokens all count, but for those that the tokenizer puts in front, or else the first."""
-        if self.decoder_start is not None:
+        if self.starts:
             raise UserError(f"data={source.name}: language modelling needs a causal model; choose one")
         ids, opening = self.texts.ids(text), len(self.texts.opening)
         cut = len(ids) > limit and source.truncate != "error"

@@ -139,13 +139,31 @@ def _cell(value: Any) -> Any:
     return "" if missing(value) else value
 
 
+def _refuse_twins_of(config: Any, hub_id: str) -> None:
+    """Raise UserError where a csv file of the hub has two columns of one name, of which pandas renames one."""
+    import fsspec  # type: ignore[import-untyped]
+
+    for path in {path for paths in config.data_files.values() for path in paths}:
+        with fsspec.open(path, "rt", encoding="utf-8-sig", newline="", compression="infer") as file:
+            names = next(csv.reader(file, delimiter=config.sep or ","), [])
+        refuse_twins(names, f"data.hub_id={hub_id}, {Path(path).name}, line 1")
+
+
 def read_hub(hub_id: str, name: str | None, revision: str, splits: Sequence[str]) -> dict[str, list[Row]]:
     """The rows of some splits of a data set of the hub, or of a local folder with its layout. Raises UserError."""
-    from datasets import load_dataset
+    from datasets import load_dataset, load_dataset_builder
     from datasets.exceptions import DatasetsError
+    from datasets.packaged_modules.csv.csv import Csv
 
     try:
-        found = load_dataset(hub_id, name, revision=revision)
+        builder = load_dataset_builder(hub_id, name, revision=revision)
+        options: dict[str, Any] = {}
+        if isinstance(builder, Csv):  # read by pandas, which takes words such as None and NA for missing cells
+            options = {"keep_default_na": False, "na_values": [""]}
+            _refuse_twins_of(builder.config, hub_id)
+        found = load_dataset(hub_id, name, revision=revision, **options)
+    except UserError:
+        raise
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         raise UserError(
             f"data.hub_id={hub_id}: cannot be loaded ({_said(error)}); check the id, data.hub_name and the network"
