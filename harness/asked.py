@@ -18,6 +18,8 @@ from typing import Any
 from harness.errors import UserError
 from harness.files import hash_of, write_atomically
 
+UNTOLD = "HARNESS_UNTOLD"
+"""Environment variable of a sweep whose tables nobody can look at afterwards, so that it does not say how."""
 SCHEMA = 1
 """Version of the files' layout."""
 ASKING = re.compile(r"(?P<name>.+)\.[0-9a-f]{12}")

@@ -29,6 +29,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.asked import ASKING as ASKING
+from harness.asked import UNTOLD as UNTOLD
 from harness.asked import read_sweep as read_sweep
 from harness.asked import recorded_sweeps as recorded_sweeps
 from harness.asked import sweep_files as sweep_files

@@ -2,8 +2,9 @@
 
 Predictions: plain text with one output a line; or csv, tsv or jsonl with a column `prediction` or `output`.
 References: plain text with one reference a line, a blank line between the groups of items that have several; or csv,
-tsv or jsonl with a column `ref` or `reference`, where rows with one input (`mr`, `source`) are one item and a jsonl
-cell may be a list. Files that both have inputs are paired by them, others by position. Other columns: see the options.
+tsv or jsonl with a column `ref`, `reference`, `target`, `summary`, `answer` or `label`, where rows with one input
+(`mr`, `source`) are one item and a jsonl cell may be a list. Files that both have inputs are paired by them, others by
+position. Other columns: see the options.
 """
 
 from __future__ import annotations

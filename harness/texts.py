@@ -66,11 +66,11 @@ def refuse_half_pairs(value: Any, place: str) -> None:
         raise UserError(f"{place}: {said}")
 
 
-def refuse_twins(names: Sequence[str], place: str) -> None:
+def refuse_twins(names: Sequence[str], place: str, what: str = "columns") -> None:
     """Raise UserError where two columns have one name. Columns without a name are as many as there are."""
     for name, count in Counter(names).items():
         if count > 1 and name:
-            raise UserError(f"{place}: {count} columns are named {name!r}; give each a name of its own, or remove one")
+            raise UserError(f"{place}: {count} {what} are named {name!r}; give each a name of its own, or remove one")
 
 
 def from_json(text: str, place: str) -> Any:
@@ -85,7 +85,7 @@ def from_json(text: str, place: str) -> Any:
 
 
 def _object(place: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    refuse_twins([name for name, _ in pairs], place)
+    refuse_twins([name for name, _ in pairs], place, "keys")
     return dict(pairs)
 
 

@@ -73,6 +73,8 @@ def explanations(sweep: Sweep, rows: Sequence[Group], comparison: Comparison, sh
         lines.append(
             f"{DOUBLE_DAGGER} not comparable between rows, made on different hardware: {told(comparison.hardware)}."
         )
+    if "answers_ended" in shown:
+        lines.append("Answers that ended by themselves: their share; the others were cut at eval.max_new_tokens.")
     if "verdict" in shown and comparison.differing:
         lines.append(
             f"Not ranked, since the rows differ in more than the table is about: {told(comparison.differing)}."
@@ -111,11 +113,14 @@ def tests(comparison: Comparison) -> list[str]:
     """What the p-values are, and how small a difference could have been found."""
     against, least = comparison.against, comparison.detectable
     low, middle, high = (f"{value:.2g}" for value in (min(least), median(least), max(least)))
+    title = title_of(comparison.score or "")
     return [
         f"p: two-sided, of the difference to {against}, by approximate randomization ({SHUFFLES:,} shuffles of test "
         f"examples, these trained models taken as they are); adjusted by Holm for the family of {len(least)}.",
-        f"Minimum detectable difference of {title_of(comparison.score or '')} to {against} (80% power, two-sided 5%, "
-        f"from the paired bootstrap's standard error): {middle} in the middle, {low} to {high}.",
+        f"Minimum detectable difference of {title} to {against} (80% power, two-sided 5%, from the paired bootstrap's "
+        f"standard error): {middle} in the middle, {low} to {high}."
+        if max(least) > 0
+        else f"Minimum detectable difference of {title} to {against}: not known, since no example's score differs.",
     ]
 
 

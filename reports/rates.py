@@ -39,7 +39,8 @@ def rates_table(sweep: Sweep, comparison: Comparison) -> Table:
     for _, lines in frame.groupby("set", sort=False):
         by_rate: dict[float, Any] = {line.learning_rate: line for line in lines.itertuples()}  # type: ignore[misc]
         best = [rate for rate, line in by_rate.items() if line.best]
-        found = f"{best[0]:g}{f', {EDGE}' if by_rate[best[0]].edge else ''}" if best else MISSING
+        edge = any(by_rate[rate].edge for rate in best)
+        found = f"{' and '.join(f'{rate:g}' for rate in best)}{f', {EDGE}' if edge else ''}" if best else MISSING
         cells.append(
             (Cell(str(lines["row"].iloc[0])), *(_cell(by_rate.get(each), write) for each in rates), Cell(found))
         )
@@ -48,7 +49,7 @@ def rates_table(sweep: Sweep, comparison: Comparison) -> Table:
     notes = [(STAR, f"the row's best {title}, {chosen}.")]
     if frame["low"].notna().any():
         notes.append(
-            ("", f"[low, high]: 95% interval of {title} over test examples, and over seeds where a row has several.")
+            ("", f"In brackets the 95% interval of {title} over test examples, and over seeds where a row has several.")
         )
     if frame["edge"].any():
         notes.append(("", f"{EDGE}: the best learning rate may lie beyond those that were run; widen the grid there."))
@@ -62,7 +63,8 @@ def _lines(name: str, rows: tuple[Group, ...], comparison: Comparison) -> list[d
     known = {row.id: [finite(record.quality.get(score)) for record in row.records] for row in rows}
     means = {row: fmean(v for v in values if v is not None) for row, values in known.items() if None not in values}
     ranked = means and comparison.better != "neither"
-    best = (min if comparison.better == "lower" else max)(means, key=lambda row: means[row]) if ranked else None
+    top = (min if comparison.better == "lower" else max)(means.values()) if ranked else None
+    best = {row for row, mean in means.items() if mean == top}
     lines: list[dict[str, object]] = []
     for row in rows:
         found = _interval(row, score)
@@ -79,8 +81,8 @@ def _lines(name: str, rows: tuple[Group, ...], comparison: Comparison) -> list[d
                 "std": summary.std if summary else None,
                 "low": found.low if found else None,
                 "high": found.high if found else None,
-                "best": row.id == best,
-                "edge": row.id == best and rate(row) in (rate(rows[0]), rate(rows[-1])),
+                "best": row.id in best,
+                "edge": best == {row.id} and rate(row) in (rate(rows[0]), rate(rows[-1])),
             }
         )
     return lines

@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.errors import UserError
 from reports import columns as c
-from reports.compare import STILL, Comparison, Verdict
+from reports.compare import STILL, Comparison, Verdict, is_trained
 from reports.frame import quality_column, quality_columns, tidy, why_missing
 from reports.groups import Group, table_rows
 from reports.notes import (
@@ -173,7 +173,7 @@ def _seeds(row: Group, footnotes: Notes) -> Cell:
     """How many seeds a row has."""
     if row.runs[0].done is None:
         return Cell(MISSING)
-    one = len(row.runs) == 1
+    one = len(row.runs) == 1 and is_trained(row.records[0])
     return Cell(str(len(row.runs)), footnotes.mark("one seed: how far training spreads is not known") if one else ())
 
 

@@ -213,13 +213,17 @@ def test_one_learning_rate_a_row_is_a_warning(tmp_path: Path) -> None:
 
 def test_a_sweep_of_learning_rates_is_a_table_with_the_best_and_edges(tmp_path: Path) -> None:
     shares = {"peak": {1e-4: 0.3, 1e-3: 0.8, 1e-2: 0.4}, "rising": {1e-4: 0.2, 1e-3: 0.5, 1e-2: 0.9}}
+    shares["flat"] = dict.fromkeys([1e-4, 1e-3], 1.0)
     for name, by_rate in shares.items():
         for rate, share in by_rate.items():
             for seed in (0, 1):
                 row(tmp_path, name, right(share, 100 * seed + round(1000 * share)), seed, lr=rate)
     everything(tmp_path)
     text = report(tmp_path, ["s"], "markdown", "lr")
-    assert [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")][2:] == ["peak", "rising"]
+    assert [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")][2:] == [
+        *("peak", "rising", "flat")
+    ]
+    assert cells(text, "flat")["best lr"] == "0.0001 and 0.001", "none is best of equal ones"
     assert cells(text, "peak")["best lr"] == "0.001"
     assert cells(text, "rising")["best lr"] == "0.01, at the edge of its grid"
     assert cells(text, "peak")["lr 0.001"].endswith(" *")
@@ -228,7 +232,7 @@ def test_a_sweep_of_learning_rates_is_a_table_with_the_best_and_edges(tmp_path: 
     assert "## s: learning rates" in both
     assert "confounded" not in both
     frame = pd.read_csv(io.StringIO(report(tmp_path, ["s"], "csv", "lr")))
-    assert list(frame[frame["best"]]["learning_rate"]) == [1e-3, 1e-2]
+    assert list(frame[frame["best"]]["learning_rate"]) == [1e-3, 1e-2, 1e-4, 1e-3]
     assert list(frame[frame["edge"]]["row"]) == ["rising"]
 
 

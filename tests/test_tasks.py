@@ -15,6 +15,7 @@ from tiny import SMALL
 
 from harness.config import CONF, RunSettings, explain, settings_from
 from harness.data import Splits, load
+from harness.data.tables import read_hub
 from harness.errors import UserError
 from harness.evaluate import read_lines
 from harness.results import Record, run_folder
@@ -243,6 +244,22 @@ def test_glue_by_hub_id(tmp_path: Path) -> None:
     assert "test.parquet: is not a parquet file" in line
     (line,) = problems(*given, "data.hub_name=sst")
     assert f"data.hub_id={tmp_path}: cannot be loaded" in line
+
+
+def test_words_of_csv_files_of_the_hub_stay_words(tmp_path: Path) -> None:
+    """`datasets` reads them by pandas, which takes some words for missing cells and renames columns of one name."""
+    words = ["None", "NA", "nan", "null", "N/A"]
+    text = "q,a,n\n" + "".join(f"{word} {i},{word},{i}\n" for i, word in enumerate(words))
+    for split in ("train", "validation", "test"):
+        (tmp_path / f"{split}.csv").write_text(text + "six,,\n")
+    rows = read_hub(str(tmp_path), None, "main", ["train", "test"])
+    assert [row["a"] for row in rows["test"]] == [*words, ""]
+    assert rows["train"][5] == {"q": "six", "a": "", "n": ""}
+    other = tmp_path / "twins"
+    other.mkdir()
+    (other / "train.csv").write_text("q,a,a\n1,2,3\n")
+    with pytest.raises(UserError, match=r"train\.csv, line 1: 2 columns are named 'a'"):
+        read_hub(str(other), None, "main", ["train"])
 
 
 def test_wikitext_by_hub_id_is_wikitext_by_path(tmp_path: Path) -> None:

@@ -163,6 +163,7 @@ class HarnessSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the sweep. Ends the process with 1 where a run failed; raises UserError before anything has run."""
+        from harness.asked import UNTOLD
         from harness.config import GIVEN
         from harness.errors import UserError
         from harness.gpus import equal_gpus
@@ -202,8 +203,9 @@ class HarnessSweeper(Sweeper):
             with SweepView(points, results):
                 outcomes = self._launch(todo, len(equal_gpus()) if all(p.on_gpu for p in points if not p.done) else 1)
         finally:
-            more = f" ({earlier} runs that were asked for before are in them too)" if earlier else ""
-            print(f"tables: python -m reports {file.name} --results {results}{more}", file=sys.stderr)
+            more = f" (in them too: {earlier} run{'s' * (earlier > 1)} of before)" if earlier else ""
+            if not os.environ.get(UNTOLD):
+                print(f"tables: python -m reports {file.name} --results {results}{more}", file=sys.stderr)
         return self._conclude(outcomes, lambda: log_sweep(file.name, results, tracker))
 
     def _launch(self, rows: list[list[str]], gpus: int) -> list[dict[str, Any]]:

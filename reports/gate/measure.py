@@ -11,6 +11,7 @@ from pathlib import Path
 import platformdirs
 
 from harness.errors import UserError
+from harness.results import UNTOLD
 from reports.gate.baseline import measured
 from reports.gate.entries import Baseline
 from reports.read import load_sweep
@@ -32,7 +33,7 @@ def measure(sweep: str, overrides: Sequence[str], repeats: Sequence[int], result
     command = [sys.executable, "-m", "harness", f"+sweep={sweep}", "force=true", f"results={results}", *overrides]
     if list(repeats) != [0]:
         command.append(f"repeat={','.join(map(str, repeats))}")
-    environment = os.environ | ALLOCATOR | {"HARNESS_CACHE": str(_cache(results))}
+    environment = os.environ | ALLOCATOR | {"HARNESS_CACHE": str(_cache(results)), UNTOLD: "1"}
     code = subprocess.run(command, env=environment, check=False, stdout=sys.stderr).returncode
     if code == 130:
         raise KeyboardInterrupt
