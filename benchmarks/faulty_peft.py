@@ -164,11 +164,11 @@ def page(before: Baseline, found: dict[str, Comparison], again: Sequence[Compari
         f"PEFT {before.versions['peft']}, torch {before.versions['torch']}; {before.machine.device}, threads: "
         f"{before.machine.threads}; {len(before.runs)} runs of the sweep `gate`, one repeat each.",
         "",
-        "| fault | changes | named | how the losses moved |",
+        "| fault | changes | named | what is said |",
         "|---|---|---|---|",
     ]
     for name, each in found.items():
-        notes = "; ".join(row.note for row in each.of("moved"))
+        notes = "; ".join(row.note for row in each.of("regression", "moved"))
         lines.append(f"| {FAULTS[name].title} | {', '.join(FAULTS[name].runs)} | {', '.join(named(each))} | {notes} |")
     lines += ["", f"The same PEFT, {len(again)} times: {alarms} comparisons with a run that moved or regressed.", ""]
     return "\n".join(lines)
