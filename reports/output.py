@@ -39,10 +39,6 @@ def deliver(text: str, path: Path | None) -> None:
 def write(path: Path, content: str | bytes, option: str = "--output") -> None:
     """Write the file that an option names. Raises UserError where that is not possible."""
     try:
-        if isinstance(content, str):
-            write_atomically(path, content)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        write_atomically(path, content)
     except OSError as error:
         raise UserError(f"{option} {path}: cannot be written ({error.strerror})") from None

@@ -165,10 +165,12 @@ def refuse_empty_prompts(source: Source, splits: Splits) -> None:
 @functools.cache
 def template(text: str):  # type: ignore[no-untyped-def]  # jinja2 is imported only when a prompt is rendered
     """A Jinja template in which a name that is not given is an error, and what is missing is an empty text (`is none`
-    holds for it). Raises jinja2's TemplateError."""
-    from jinja2 import Environment, StrictUndefined
+    holds for it). It may come from someone else's run folder, so that it reaches no attribute from which code can be
+    run. Raises jinja2's TemplateError."""
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    made = Environment(
+    made = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined, autoescape=False, finalize=lambda value: "" if missing(value) else value
     )
     made.tests["none"] = lambda value: value is None or value == ""
