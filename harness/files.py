@@ -57,7 +57,5 @@ def write_atomically(path: Path, content: str | bytes, check: Callable[[Path], o
 
 def _passes_on(path: Path) -> bool:
     """What is written there goes somewhere else, as to a device, a pipe, or this process's own output."""
-    return (path.exists() and not path.is_file() and not path.is_dir()) or path.parts[:2] in (
-        ("/", "dev"),
-        ("/", "proc"),
-    )
+    special = path.exists() and not path.is_file() and not path.is_dir()
+    return special or path.parts[:2] in (("/", "dev"), ("/", "proc"))
