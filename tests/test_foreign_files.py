@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
 from jinja2 import TemplateError
 from made_models import byte_tokenizer, saved
@@ -18,7 +22,11 @@ from harness.config import CONF, own_class, saved_settings
 from harness.data import template
 from harness.errors import UserError
 from harness.models.local import LocalModel
-from reports.output import write
+from reports.export import exported
+from reports.gate.rows import Comparison, Row
+from reports.gate.show import junit
+from reports.output import answered, deliver, shown, write
+from reports.tables import Table
 
 
 @pytest.fixture
@@ -214,3 +222,38 @@ def test_a_file_keeps_its_mode_and_nothing_is_left(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="cannot be written"):
             write(wrong, "text")
     assert sorted(each.name for each in tmp_path.iterdir()) == ["loop", "secret"]
+
+
+# What a record holds
+
+HOSTILE = "lora \x1b]0;title\x07\x1b[2J\u202egpj.exe\x9b31m"
+
+
+def test_a_records_text_does_not_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    deliver(f"| {HOSTILE} |\t1\n", None)
+    said = capsys.readouterr().out
+    assert said == "| lora \\u001b]0;title\\u0007\\u001b[2J\\u202egpj.exe\\u009b31m |\t1\n"
+    assert json.loads(f'"{shown(HOSTILE)}"') == HOSTILE, "JSON reads the same"
+    assert shown("Škoda, 名前, שלום, emoji 🧪\u200d🔬") == "Škoda, 名前, שלום, emoji 🧪\u200d🔬"
+
+    def fails() -> int:
+        raise UserError(HOSTILE)
+
+    assert answered(fails) == 2
+    assert "\x1b" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "=cmd|' /C calc'!A0"])
+def test_a_cell_is_no_formula(text: str) -> None:
+    table = Table("t", (), (), (), (), pd.DataFrame({"label": [text, "a\rb\r\nc"], "change": [-0.5, 2.0]}))
+    rows = list(csv.reader(io.StringIO(str(exported([table], "csv")))))
+    assert rows == [["label", "change"], [f"'{text}", "-0.5"], ["a b c", "2.0"]]
+    assert json.loads(str(exported([table], "json")))[0] == {"label": text, "change": -0.5}
+
+
+def test_junit_is_xml_whatever_a_record_holds() -> None:
+    row = Row("quality", HOSTILE, "status", "regression", note="it ran before; now error: \x00 \ud800 \ufffe <&>")
+    text = junit(Comparison((row,), (), 0.01, (), ((HOSTILE, "it was not measured"),)), HOSTILE)
+    case = ElementTree.fromstring(text.encode()).findall("testcase")
+    assert len(case) == 2
+    assert "<&>" in str(case[1][0].get("message"))

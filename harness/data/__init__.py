@@ -93,7 +93,7 @@ class Source(Settings):
 
     def render(self, example: Example) -> str:
         """The text that the model completes."""
-        text: str = template(self.drawn(example.source)).render(source=example.source)
+        text = filled(self.drawn(example.source), source=example.source)
         return text
 
     def drawn(self, source: str) -> str:
@@ -160,6 +160,19 @@ def refuse_empty_prompts(source: Source, splits: Splits) -> None:
             if not text:
                 raise UserError(f"{place}: data.prompt gives no text; fill in the input or remove the row")
             refuse_half_pairs(text, f"{place}: data.prompt")
+
+
+def filled(text: str, *given: Any, **named: Any) -> str:
+    """A template filled in. Raises jinja2's TemplateError, whatever goes wrong in it."""
+    from jinja2 import TemplateError, TemplateRuntimeError
+
+    try:
+        rendered: str = template(text).render(*given, **named)
+    except TemplateError:
+        raise
+    except Exception as error:  # a template is a program, which may fail in any way
+        raise TemplateRuntimeError(first_line(error)) from None
+    return rendered
 
 
 @functools.cache
