@@ -362,7 +362,9 @@ def explain(error: HydraException, overrides: list[str]) -> UserError:
     if isinstance(error, OverrideParseException):
         why = first_line(error)
         return UserError(f"{error.override}: cannot be read ({why}); it must be key=value in Hydra's grammar")
-    if ambiguous := re.match(r"Ambiguous value for argument '([^']+)'", str(error)):
+    if ambiguous := re.match(r"Ambiguous value for argument '(\+*([^'=]+)[^']*)'", str(error)):
+        if (key := ambiguous[2]) not in (known := known_keys([])) and not (CONF / key).is_dir():
+            return UserError(f"{key}: unknown key; {nearest_key(key, known)}")
         return UserError(f"{ambiguous[1]}: gives several values; run them as a sweep with -m, or quote a list: [a,b]")
     return UserError(first_line(error))
 
