@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
-from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, InstanceOf, ValidationError
 
+import harness
 from harness import data
 from harness.contradictions import contradictions
 from harness.data import Source
@@ -217,14 +218,28 @@ def _built(node: dict[str, Any], place: tuple[str, ...], known: list[str], probl
     if "_target_" not in node or len(problems) > before:
         return content
     try:
-        target: Any = get_class(node["_target_"])
-        return target.model_validate(content)
+        return own_class(node["_target_"]).model_validate(content)
     except ValidationError as error:
         problems |= describe(error, place, known)
-    except Exception as error:  # get_class raises a bare Exception for a name that does not exist
+    except UserError as error:
         where = ".".join((*place, "_target_"))
-        problems[where] = f"{where}: {first_line(error)}"
+        problems[where] = f"{where}: {error}"
     return None
+
+
+def own_class(name: Any) -> type[Settings]:
+    """The class of settings that a `_target_` names. Only this project's own: a configuration may come with someone
+    else's run, and importing a module runs it. Raises UserError."""
+    module, _, last = str(name).rpartition(".")
+    if not re.fullmatch(rf"{harness.__name__}(\.[a-z_0-9]+)*", module):
+        raise UserError(f"{name}: is no class of the harness; name one, as the files in conf/ do")
+    try:
+        found = getattr(import_module(module), last, None)
+    except ImportError:
+        found = None
+    if not (isinstance(found, type) and issubclass(found, Settings)):
+        raise UserError(f"{name}: there is no such class of settings; name one, as the files in conf/ do")
+    return found
 
 
 def _missing(node: DictConfig, place: str = "") -> list[str]:
@@ -347,7 +362,9 @@ def explain(error: HydraException, overrides: list[str]) -> UserError:
     if isinstance(error, OverrideParseException):
         why = first_line(error)
         return UserError(f"{error.override}: cannot be read ({why}); it must be key=value in Hydra's grammar")
-    if ambiguous := re.match(r"Ambiguous value for argument '([^']+)'", str(error)):
+    if ambiguous := re.match(r"Ambiguous value for argument '(\+*([^'=]+)[^']*)'", str(error)):
+        if (key := ambiguous[2]) not in (known := known_keys([])) and not (CONF / key).is_dir():
+            return UserError(f"{key}: unknown key; {nearest_key(key, known)}")
         return UserError(f"{ambiguous[1]}: gives several values; run them as a sweep with -m, or quote a list: [a,b]")
     return UserError(first_line(error))
 

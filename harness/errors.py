@@ -27,11 +27,27 @@ def finite(what: str, value: float) -> float:
     return value
 
 
+ELSEWHERE = {
+    **{"r": "rank", "lora_r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout", "learning_rate": "lr"},
+    **{
+        "epochs": "steps",
+        "num_train_epochs": "steps",
+        "max_steps": "steps",
+        "seeds": "seed",
+        "target_modules": "modules",
+    },
+    **{"per_device_train_batch_size": "batch_size", "gradient_accumulation_steps": "accumulation"},
+    **{"warmup": "warmup_steps", "max_seq_length": "max_length", "bf16": "dtype", "fp16": "dtype"},
+}
+"""What other tools call a setting, and what it is called here."""
+
+
 def nearest_key(key: str, known: list[str]) -> str:
     """As `nearest`, for a dotted key: the same name in another group, or a near one in its own."""
     from difflib import get_close_matches
 
     group, _, name = key.rpartition(".")
+    name = ELSEWHERE.get(name, name)
     if same := [k for k in known if k.rpartition(".")[2] == name]:
         return f"did you mean {min(same, key=len)}?"
     siblings = [k for k in known if group and k.startswith(f"{group}.")] or sorted({k.partition(".")[0] for k in known})

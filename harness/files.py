@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,19 +28,34 @@ def numbers_or_null(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write_atomically(path: Path, text: str, check: Callable[[Path], object] = lambda written: None) -> None:
-    """Write the whole text or nothing: a temporary file beside it, synced, checked, then renamed.
+def write_atomically(path: Path, content: str | bytes, check: Callable[[Path], object] = lambda written: None) -> None:
+    """Write all of it or nothing: a temporary file beside it, synced, checked, then renamed. A link stays, and what it
+    names is written; what is no regular file (a device, a pipe) is written to as it is.
 
     `check` raises what is wrong with the file that was written.
     """
+    told = content.encode() if isinstance(content, str) else content
+    if _passes_on(path):
+        with path.open("wb") as through:
+            through.write(told)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    place = Path(os.path.realpath(path))
+    temporary = place.with_name(f".{place.name}.{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(told)
             file.flush()
             os.fsync(file.fileno())
+        if place.exists():
+            shutil.copymode(place, temporary)
         check(temporary)
-        temporary.replace(path)
+        temporary.replace(place)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _passes_on(path: Path) -> bool:
+    """What is written there goes somewhere else, as to a device, a pipe, or this process's own output."""
+    special = path.exists() and not path.is_file() and not path.is_dir()
+    return special or path.parts[:2] in (("/", "dev"), ("/", "proc"))

@@ -77,7 +77,7 @@ def _run(config: DictConfig, settings: RunSettings, run: str, folder: Path) -> R
     if settings.force:
         (folder / "checkpoint.pt").unlink(missing_ok=True)
     (folder / "plan.json").unlink(missing_ok=True)
-    began = datetime.now(UTC).isoformat(timespec="seconds")
+    began, before = datetime.now(UTC).isoformat(timespec="seconds"), _identity(path)
     content = OmegaConf.to_container(config, resolve=True)
     assert isinstance(content, dict)
     content.pop("hydra", None)
@@ -88,8 +88,8 @@ def _run(config: DictConfig, settings: RunSettings, run: str, folder: Path) -> R
     with taken(_stopped.is_set) if on_gpu else contextlib.nullcontext() as gpu:
         job |= {"gpu": gpu and gpu.device, "warnings": others(gpu) if gpu else []}
         ended = _ended(worker, job, settings.train.time_limit)
-    if record := _written(path, began):
-        return record
+    if (now := _identity(path)) is not None and now != before:  # this run's process wrote it
+        return read_record(path)
     # The process ended without a record of its own: it was killed, or its disk is full.
     status: Status = "error"
     if ended.code is None:
@@ -122,12 +122,14 @@ def _run(config: DictConfig, settings: RunSettings, run: str, folder: Path) -> R
     return record
 
 
-def _written(path: Path, began: str) -> Record | None:
-    """The record that this run's process wrote, if it did."""
-    if not path.exists():
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """What tells a file from another one of its name, written before or after it: a clock may step back, so that the
+    later one is not told by its time. None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
         return None
-    record = read_record(path)
-    return record if record.started >= began else None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _worker() -> Worker:

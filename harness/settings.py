@@ -15,7 +15,7 @@ class Settings(BaseModel):
     Every `_target_` of `conf/` is a subclass, so its signature is checked before anything is loaded.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @field_validator("*")
     @classmethod

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from typing import Any
 
 import pandas as pd
 
@@ -10,6 +12,8 @@ from reports.tables import Table
 
 TEXTS = ("csv", "json")
 FORMATS = (*TEXTS, "parquet")
+FORMULA = ("=", "+", "-", "@", "\t")
+"""What a cell begins with that a spreadsheet computes."""
 
 
 def tidy_frame(tables: list[Table]) -> pd.DataFrame:
@@ -27,4 +31,13 @@ def exported(tables: list[Table], form: str) -> str | bytes:
         return buffer.getvalue()
     if form == "json":
         return str(frame.to_json(orient="records", indent=1, force_ascii=False, double_precision=15)) + "\n"
-    return str(frame.to_csv(index=False))
+    return str(frame.map(_cell).to_csv(index=False))
+
+
+def _cell(value: Any) -> Any:
+    """A text as a spreadsheet takes it for one: not for a formula (https://owasp.org/www-community/attacks/CSV_Injection),
+    and on one line."""
+    if not isinstance(value, str):
+        return value
+    text = re.sub(r"[\r\n]+", " ", value)
+    return f"'{text}" if text.startswith(FORMULA) else text

@@ -27,6 +27,7 @@ from harness.results import (
     run_id,
     sweep_files,
 )
+from reports.output import shown
 from reports.runs import NOT_RUN as NOT_RUN
 from reports.runs import Run as Run
 from reports.runs import once_each, one_of, told_apart
@@ -128,7 +129,7 @@ def load_all(results: Path | Sequence[Path], names: Sequence[str]) -> list[Sweep
         raise UserError(*problems)
     for run in (run for sweep in sweeps for run in sweep.runs):
         if run.problem:
-            print(f"warning: {run.problem}", file=sys.stderr)
+            print(shown(f"warning: {run.problem}"), file=sys.stderr)
     return sweeps
 
 

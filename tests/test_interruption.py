@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import psutil
@@ -16,8 +17,10 @@ import torch
 from conftest import Harness, wait_for
 from safetensors.numpy import load_file
 
+from harness import point
 from harness.errors import UserError
 from harness.results import SCHEMA, Record, read_record, run_folder
+from harness.worker import Ended, Worker
 
 SLOW = ("train.steps=50", "train.checkpoint_every=5")
 """Training long enough to be caught in the act."""
@@ -172,6 +175,33 @@ def test_a_truncated_record_is_set_aside_and_its_run_repeated(run_point: Callabl
     again = run_point()
     assert (again.id, again.status, again.quality) == (first.id, "ok", first.quality)
     assert path.with_name("record.unreadable-1.json").read_bytes() == whole[: len(whole) // 2]
+
+
+class AnHourAhead(datetime):
+    """The clock as it is before it steps back."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime.now(tz) + timedelta(hours=1)
+
+
+def test_a_clock_that_steps_back_costs_no_record(
+    run_point: Callable[..., Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run's process, which starts later, writes an earlier time than the process that waits for it has noted."""
+    monkeypatch.setattr(point, "datetime", AnHourAhead)
+    first = run_point()
+    assert first.status == "ok", first.cause
+    path = run_folder(tmp_path / "results", first.id) / "record.json"
+    assert read_record(path) == first
+
+    def killed(*_: object) -> Ended:
+        return Ended(-signal.SIGKILL)
+
+    monkeypatch.setattr(Worker, "run", killed)
+    again = run_point("force=true")
+    assert (again.status, again.id) == ("error", first.id), "the record of before is not this run's"
+    assert "SIGKILL" in (again.cause or "")
 
 
 def test_a_record_of_a_newer_version_is_left_alone(harness: Harness, run_point: Callable[..., Record]) -> None:

@@ -93,7 +93,7 @@ class Source(Settings):
 
     def render(self, example: Example) -> str:
         """The text that the model completes."""
-        text: str = template(self.drawn(example.source)).render(source=example.source)
+        text = filled(self.drawn(example.source), source=example.source)
         return text
 
     def drawn(self, source: str) -> str:
@@ -162,13 +162,28 @@ def refuse_empty_prompts(source: Source, splits: Splits) -> None:
             refuse_half_pairs(text, f"{place}: data.prompt")
 
 
+def filled(text: str, *given: Any, **named: Any) -> str:
+    """A template filled in. Raises jinja2's TemplateError, whatever goes wrong in it."""
+    from jinja2 import TemplateError, TemplateRuntimeError
+
+    try:
+        rendered: str = template(text).render(*given, **named)
+    except TemplateError:
+        raise
+    except Exception as error:  # a template is a program, which may fail in any way
+        raise TemplateRuntimeError(first_line(error)) from None
+    return rendered
+
+
 @functools.cache
 def template(text: str):  # type: ignore[no-untyped-def]  # jinja2 is imported only when a prompt is rendered
     """A Jinja template in which a name that is not given is an error, and what is missing is an empty text (`is none`
-    holds for it). Raises jinja2's TemplateError."""
-    from jinja2 import Environment, StrictUndefined
+    holds for it). It may come from someone else's run folder, so that it reaches no attribute from which code can be
+    run. Raises jinja2's TemplateError."""
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    made = Environment(
+    made = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined, autoescape=False, finalize=lambda value: "" if missing(value) else value
     )
     made.tests["none"] = lambda value: value is None or value == ""

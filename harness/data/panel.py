@@ -70,7 +70,7 @@ def load_panel(panel: str) -> tuple[PanelItem, ...]:
         raise UserError(f"{name}: no such file; use embedded, or a YAML file's path") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{name}: cannot be read as UTF-8 text ({first_line(error)})") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{name}: is not YAML ({' '.join(str(error).split())})") from None
     if not isinstance(content, dict) or not content:
         raise UserError(

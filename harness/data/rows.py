@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from harness.data import Example, Source, Splits, template
+from harness.data import Example, Source, Splits, filled
 from harness.data.splits import Names, Shares, splits_of
 from harness.data.tables import Row, read_hub, read_table
 from harness.errors import UserError, nearest
@@ -131,7 +131,7 @@ class Rows(Source):
         from jinja2 import TemplateError, TemplateSyntaxError, UndefinedError
 
         try:
-            rendered: str = template(text).render(row, row=row)
+            rendered = filled(text, row, row=row)
         except UndefinedError as error:
             said = re.fullmatch(r"'([^']+)' is undefined", str(error))
             where = f"{setting}: uses {{{{ {said[1]} }}}}" if said else f"{setting}: {error}"
@@ -139,7 +139,7 @@ class Rows(Source):
             raise UserError(f"{where}, which {place} does not have; {remedy}") from None
         except TemplateSyntaxError as error:
             raise UserError(f"{setting}: is not a Jinja template ({error}); correct it") from None
-        except (TemplateError, TypeError, ValueError) as error:
+        except TemplateError as error:
             raise UserError(f"{setting}: cannot be filled with {place} ({error}); correct the template") from None
         if not rendered and setting == "data.prompt":
             raise UserError(f"{place}: data.prompt gives no text; fill in the input or remove the row")

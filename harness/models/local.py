@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.errors import UserError
-from harness.models import BaseModelSource, Classes, hash_folder, load_pretrained, read_parts
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from harness.models import Origin, Pretrained, hash_folder
 
 
-class LocalModel(BaseModelSource):
+class LocalModel(Pretrained):
     """A model in a folder written by `save_pretrained`."""
 
     path: str
     """The folder."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model, where its configuration names some."""
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(Path(self.path), trust_remote_code=self.trust_remote_code)
 
     def identity(self) -> dict[str, Any]:
         folder = Path(self.path)
         if not (folder / "config.json").is_file():
             raise UserError(f"model.path={self.path}: no config.json there; name a folder written by save_pretrained")
-        return {"folder_sha256": hash_folder(folder)}
+        return {"folder_sha256": hash_folder(folder)} | self.origin.key
 
     def describe(self) -> str:
-        return f"model in the folder {self.path}"
-
-    def parts(self, classes: Classes = None) -> tuple[Any, PreTrainedTokenizerBase]:
-        return read_parts(Path(self.path), None, classes)
-
-    def load(
-        self, dtype: Any, device: str, quantization: Any, classes: Classes = None
-    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        return load_pretrained(Path(self.path), None, self.attention_for(device), dtype, device, quantization, classes)
+        return f"model in the folder {self.path}{self.origin.words}"

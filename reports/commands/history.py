@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.errors import UserError
 from reports.gate.command import DEFAULT
 from reports.gate.history import figure, of_files, of_git, of_records, series, table
+from reports.output import deliver
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,7 +32,7 @@ def main(arguments: list[str]) -> int:
     else:
         versions = of_files(source) if source.is_dir() else of_git(source)
     found = series(versions)
-    print(table(versions, found), end="", flush=True)
+    deliver(table(versions, found), None)
     if options.svg:
         try:
             figure(versions, found, options.svg)

@@ -10,7 +10,7 @@ from reports.gate.compare import ALPHA
 from reports.gate.entries import Baseline
 from reports.gate.rows import FAILING, KINDS, Comparison
 from reports.gate.show import junit, text
-from reports.output import write
+from reports.output import deliver, write
 
 DEFAULT = Path("benchmarks/baseline.yaml")
 QUIET, REGRESSED = 0, 1
@@ -37,7 +37,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 def tell(comparison: Comparison, before: Baseline, after: Baseline, options: argparse.Namespace) -> int:
     """Print the comparison and give the exit code. Raises UserError where the XML cannot be written."""
-    print(text(comparison, before, after, options.format == "markdown"), end="", flush=True)
+    deliver(text(comparison, before, after, options.format == "markdown"), None)
     if options.junit:
         write(options.junit, junit(comparison, before.sweep, options.strict), "--junit")
     failed = comparison.of(*FAILING) or (options.strict and comparison.absent)

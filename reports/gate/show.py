@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from reports.gate.rows import FAILING, Comparison, Row, Verdict
 from reports.notes import some
 
 MISSING = "—"
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 has not, in no way of writing them."""
 VERDICTS: tuple[Verdict, ...] = ("regression", "moved", "improvement", "same", "not compared")
 MOVED = (
     "moved: the run is another computation than it was, whether its scores show it or not. If it should be (a mended "
@@ -126,4 +129,5 @@ def junit(comparison: Comparison, name: str, strict: bool = False) -> str:
         elif row.verdict == "improvement":
             ET.SubElement(case, "system-out").text = f"improvement: {said}"
     ET.indent(suite, " ")
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(suite, encoding="unicode") + "\n"
+    told = NOT_XML.sub("\N{REPLACEMENT CHARACTER}", ET.tostring(suite, encoding="unicode"))
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{told}\n'
