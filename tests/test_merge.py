@@ -233,7 +233,7 @@ def test_real_runs_split_by_seed(run_point: Callable[..., Record], harness: Harn
         result = harness(*sweep, f"seed={seed}")
         assert result.returncode == 0, result.stderr
     command = f"tables: python -m reports papers/mine --results {harness.results}"
-    assert f"{command} (1 runs that were asked for before are in them too)" in result.stderr
+    assert f"{command} (in them too: 1 run of before)" in result.stderr
     text = report(harness.results, ["papers/mine"], "csv", "methods")
     assert load_sweep(harness.results, "papers/mine").count() == {"done": 3, "failed": 0, "missing": 0}
     parts = []
