@@ -79,7 +79,12 @@ def _asking(path: Path) -> dict[str, Any]:
 def united(askings: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The runs of all askings, each once, in the order that one asking for all of them would have: grid by grid, and
     in a grid the last override varies slowest. It does not hang on the order of the askings: that is by overrides."""
-    askings = sorted(askings, key=lambda asking: [(_natural(run["overrides"]), run["id"]) for run in asking["runs"]])
+
+    def rank(asking: dict[str, Any]) -> tuple[Any, ...]:
+        runs = [(_natural(run["overrides"]), run["id"], run["label"], run["grid"]) for run in asking["runs"]]
+        return runs, asking["question"]
+
+    askings = sorted(askings, key=rank)
     order: dict[tuple[int, str], int] = {}
     runs = [run for asking in askings for run in asking["runs"]]
     for run in runs:
@@ -97,4 +102,4 @@ def united(askings: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _natural(text: str) -> list[str | int]:
     """By which texts are sorted so that 10 comes after 9."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", text)]
+    return [int(part) if re.fullmatch("[0-9]+", part) else part for part in re.split("([0-9]+)", text)]

@@ -202,6 +202,8 @@ def finite_record(record: Record) -> Record:
         return record
     reasons = dict.fromkeys(bad, "a number of it was NaN or infinite")
     changed = {name: Record.model_fields[name].get_default(call_default_factory=True) for name in bad}
+    if "baselines" in bad:
+        changed["baselines"] = {n: v for n, v in content["baselines"].items() if numbers_or_null(v) is not None}
     for name in {"quality", "base_quality"} & set(bad):
         changed[name] = numbers_or_null(content[name])
         nulls = {score: value for score, value in content[name].items() if value != changed[name][score]}

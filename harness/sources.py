@@ -41,12 +41,16 @@ def version_of(
     places = list(spec.submodule_search_locations or ()) if spec else []
     found = next(iter(Distribution.discover(name=name)), None)
     version = stated or (found.version if found else None)
-    if not places:
-        return version
+    if not places:  # a single file stands in front of the package that was installed, or there is none
+        file = Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+        return _with(version or "0", f"src.{hash_of(file.read_text(errors='replace'))[:DIGITS]}") if file else version
     folder = Path(places[0])
     record, origin = (found.read_text("RECORD"), found.read_text("direct_url.json")) if found else (None, None)
-    told = json.loads(origin or "{}")
-    commit = told.get("vcs_info", {}).get("commit_id")
+    try:
+        told = json.loads(origin or "{}")
+        commit = told.get("vcs_info", {}).get("commit_id")
+    except (ValueError, AttributeError):
+        told, commit = {"unreadable": True}, None
     if found is None or version is None or record is None or not _own(found, folder) or (told and not commit):
         return _with(version or "0", f"src.{sources_hash(folder, of)}")
     parts = [f"git.{commit[:DIGITS]}"] if commit else []
@@ -64,18 +68,21 @@ def _with(version: str, *parts: str) -> str:
 
 
 def sources_hash(folder: Path, of: Callable[[bytes], bytes] = bytes) -> str:
-    """First digits of the hash of the Python files below a folder: places in it and content, line ends aside.
+    """First digits of the hash of the Python files below a folder: places in it and content, line ends aside. Where a
+    package has none but compiled ones, of those.
 
-    `of`: what of a file's text counts. The hash is kept in the cache, beside the files' sizes and times.
+    `of`: what of a Python file's text counts; `code` takes the package's other files as they are. The hash is kept in
+    the cache, beside the files' sizes and times.
     """
-    files = sorted(_files(folder))
-    times = [[place, stat.st_size, stat.st_mtime_ns] for place, _, stat in files]
+    files = sorted(_files(folder, "" if of is code else ".py")) or sorted(_files(folder, ".pyc"))
+    times = [[place, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for place, _, stat in files]
     kept = cache_folder() / "sources" / hash_of([str(folder), of.__name__, times])[:24]
     with contextlib.suppress(OSError):
         return kept.read_text()
     digest = hashlib.sha256()
     for place, path, _ in files:
-        content = of(Path(path).read_bytes().replace(b"\r\n", b"\n"))
+        content = Path(path).read_bytes().replace(b"\r\n", b"\n")
+        content = of(content) if place.endswith(".py") else content
         digest.update(f"{place} {len(content)}\n".encode())
         digest.update(content)
     found = digest.hexdigest()[:DIGITS]
@@ -102,30 +109,35 @@ def _is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _files(folder: Path) -> Iterator[tuple[str, str, os.stat_result]]:
-    """Python files below a folder: place in it, path, and what the file system says."""
+def _files(folder: Path, ending: str = ".py") -> Iterator[tuple[str, str, os.stat_result]]:
+    """Files below a folder whose names end so: place in it, path, and what the file system says. Hidden ones, such as
+    an editor's locks, are none, nor are compiled ones beside their sources."""
     left = [(str(folder), "")]
     while left:
         path, place = left.pop()
         with os.scandir(path) as entries:
             for entry in entries:
-                if entry.name.endswith(".py"):
-                    yield place + entry.name, entry.path, entry.stat()
-                elif entry.name != "__pycache__" and not entry.name.startswith(".") and entry.is_dir():
+                if entry.name.startswith(".") or entry.name == "__pycache__":
+                    continue
+                if entry.is_dir():
                     left.append((entry.path, f"{place}{entry.name}/"))
+                elif entry.name.endswith(ending) and entry.is_file():
+                    yield place + entry.name, entry.path, entry.stat()
 
 
 def _edits(found: Distribution, folder: Path, record: str) -> list[str]:
-    """A hash of the installed files that someone has changed or added, none where nobody has. Files that are not later
-    than the installation's own record are taken for what it wrote."""
+    """A hash of the installed files that someone has changed, added or taken away, none where nobody has. Files that
+    are not later than the installation's own record are taken for what it wrote."""
     rows = [row for row in csv.reader(record.splitlines()) if len(row) > 1]
-    own = next(row[0] for row in rows if row[0].endswith(".dist-info/RECORD"))
-    written = Path(str(found.locate_file(own))).stat().st_mtime + LATER
-    late = [(place, path) for place, path, stat in _files(folder) if stat.st_mtime > written]
-    if not late:
-        return []
+    own = next((row[0] for row in rows if row[0].endswith(".dist-info/RECORD")), None)
+    # A record that does not name itself says nothing of when: all files are looked at.
+    written = Path(str(found.locate_file(own))).stat().st_mtime + LATER if own else 0.0
+    files = list(_files(folder))
+    late = [(place, path) for place, path, stat in files if stat.st_mtime > written]
     hashes = dict(row[:2] for row in rows)
-    edits = []
+    there = {f"{folder.name}/{place}" for place, _, _ in files}
+    listed = (name for name in hashes if name.startswith(f"{folder.name}/") and name.endswith(".py"))
+    edits = [[name, "taken away"] for name in sorted(listed) if name not in there and "/." not in name]
     for place, path in sorted(late):
         digest = hashlib.sha256(Path(path).read_bytes()).digest()
         if hashes.get(f"{folder.name}/{place}") != "sha256=" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode():

@@ -30,6 +30,7 @@ WORSE = "below the base"
 BELOW = "below {}"
 """Of a row that does not beat an answer that needs no model."""
 OF_MOVED = "of the rows that moved"
+OF_KNOWN = "of the rows whose examples are known"
 UNSURE = "its interval contains 0"
 """What is said of the best and of a row that did not move where that one's score is the better."""
 
@@ -58,7 +59,7 @@ class Verdict:
     below: str = ""
     """What needs no model and is as good or better, as in `a constant answer`; such a row is neither best nor tied."""
     aside: str = ""
-    """What the word alone would leave open: OF_MOVED, UNSURE, or nothing."""
+    """What the word alone would leave open: OF_MOVED, OF_KNOWN, UNSURE, or nothing."""
     change: float | None = None
     """The row's score minus that of the untouched base."""
     interval: Interval | None = None
@@ -277,18 +278,25 @@ def _outscored(comparison: Comparison, rows: list[_Scored]) -> Comparison:
     still = [each for each in rows if verdicts[each.row.id].word == STILL]
     above = [each.row.id for each in still if sign * (each.sampled.value - best.sampled.value) > 0]
     verdicts |= {row: replace(verdicts[row], aside=UNSURE) for row in above}
-    if above:
-        verdicts[best.row.id] = replace(verdicts[best.row.id], aside=OF_MOVED)
+    known = {each.row.id for each in rows}
+    means = {row.id: _mean(row, comparison.score or "") for row in comparison.rows if row.id not in known}
+    unknown = any(mean is not None and sign * (mean - best.sampled.value) > 0 for mean in means.values())
+    if above or unknown:
+        verdicts[best.row.id] = replace(verdicts[best.row.id], aside=OF_KNOWN if unknown else OF_MOVED)
     return replace(comparison, verdicts=verdicts)
 
 
 def _below(row: Group, score: str) -> str:
     """What needs no model and is as good as this row or better; nothing where there is none, or where it is not
     known."""
-    known = [finite(record.quality.get(score)) for record in row.records]
-    least = floor(row.records[0], score)
-    values = [value for value in known if value is not None]
-    return least.called if least and len(values) == len(known) and fmean(values) <= least.value else ""
+    mean, least = _mean(row, score), floor(row.records, score)
+    return least.called if least and mean is not None and mean <= least.value else ""
+
+
+def _mean(row: Group, score: str) -> float | None:
+    """Of a score over a row's seeds; None where one has none."""
+    values = [value for record in row.records if (value := finite(record.quality.get(score))) is not None]
+    return fmean(values) if values and len(values) == len(row.records) else None
 
 
 def _tested(comparison: Comparison, pairs: list[tuple[_Scored, _Scored]], against: str) -> Comparison:

@@ -84,6 +84,7 @@ def explanations(sweep: Sweep, rows: Sequence[Group], comparison: Comparison, sh
     elif "verdict" in shown:
         known = all(verdict.interval or verdict.word == BASE for verdict in verdicts)
         lines += ranking(comparison, words, known)
+    if "verdict" in shown:
         lines += puzzles(comparison, done)
     if comparison.allowed:
         lines.append(f"Ignored, as --allow says, though rows differ in it: {told(comparison.allowed)}.")
@@ -160,7 +161,7 @@ def puzzles(comparison: Comparison, rows: Sequence[Group]) -> list[str]:
             "examples would tell."
         )
     for called in dict.fromkeys(verdict.below for _, verdict in known if verdict.below):
-        floors = [floor(row.records[0], score) for row, verdict in known if verdict.below == called]
+        floors = [floor(row.records, score) for row, verdict in known if verdict.below == called]
         values = sorted({f"{found.name} {found.value:.4g}" for found in floors if found})
         lines.append(
             f"{BELOW.format(called)}: {title_of(score)} is not above what needs no model ({', '.join(values)}); such a "

@@ -12,6 +12,7 @@ from harness.errors import UserError
 from reports import columns as c
 from reports.compare import Comparison
 from reports.groups import Group, rate, rate_sets, table_rows
+from reports.notes import some
 from reports.paired import interval
 from reports.read import Sweep, UnusablePredictions, finite
 from reports.scores import title_of
@@ -53,6 +54,10 @@ def rates_table(sweep: Sweep, comparison: Comparison) -> Table:
         )
     if frame["edge"].any():
         notes.append(("", f"{EDGE}: the best learning rate may lie beyond those that were run; widen the grid there."))
+    verdicts = comparison.verdicts
+    idle = [rows[0].label for rows in sets if all(row.id in verdicts and verdicts[row.id].below for row in rows)]
+    if idle:
+        notes.append(("", f"{some(idle)}: no rate is above what needs no model, so that none is known to be any good."))
     about = f"{title} by learning rate, of rows that differ in nothing else but seeds."
     return Table(f"{sweep.name}: learning rates", (about,), tuple(headings), tuple(cells), tuple(notes), frame)
 

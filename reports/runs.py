@@ -60,7 +60,8 @@ def one_of(found: Sequence[Run]) -> tuple[Run, str | None]:
     An ok record goes before others, then the one that started first.
     """
     different: list[Run] = []
-    for run in found:
+    # Of equal records that of the folder which has more beside it, such as the predictions.
+    for run in sorted(found, key=lambda run: -len(list(run.folder.glob("*.jsonl")))) if len(found) > 1 else found:
         if run.record is not None and all(run.record != other.record for other in different):
             different.append(run)
     if not different:

@@ -75,12 +75,13 @@ class Floor:
     called: str
 
 
-def floor(record: Record, score: str) -> Floor | None:
-    """That of a score; None where the record has none of it."""
+def floor(records: Sequence[Record], score: str) -> Floor | None:
+    """That of a score, of a row's records; None where they have none of it."""
     task, slash, plain = score.rpartition("/")
     known = [
         Floor(name, value, called)
         for name, (scores, called) in TRIVIAL.items()
+        for record in records
         if plain in scores and (value := record.baselines.get(f"{task}{slash}{name}")) is not None
     ]
     return max(known, key=lambda each: each.value, default=None)

@@ -96,7 +96,7 @@ def record(**fields: object) -> Record:
 )
 def test_a_score_is_held_to_the_answers_of_its_own_kind_and_task(score: str, found: str | None) -> None:
     baselines = {"best_constant": 3.0, "join_slots": 4.0, "most_frequent_class": 0.6, "restaurants/best_constant": 5.0}
-    least = floor(record(baselines=baselines), score)
+    least = floor([record(baselines=baselines)], score)
     assert (least and baselines[found or ""]) == (least and least.value)
     assert bool(least) == bool(found)
 
@@ -150,3 +150,45 @@ def test_where_nothing_is_puzzling_nothing_is_added(tmp_path: Path) -> None:
     sweep(tmp_path, "zero_shot", "good", "twin", "still")
     said = texts(tmp_path)
     assert (said["good"], said["twin"], said["still"]) == (BEST, TIED, STILL)
+
+
+def test_best_is_of_the_rows_whose_examples_are_known(tmp_path: Path) -> None:
+    """A row of a higher score has no predictions, so that nobody knows how sure it is."""
+    add_base(tmp_path)
+    add(tmp_path, "mid", spoiled(0.35, seed=3))
+    add(tmp_path, "low", spoiled(0.45, seed=4))
+    add(tmp_path, "top", None, quality={"bleu": 99.0, "val_loss": 1.0})
+    sweep(tmp_path, "zero_shot", "mid", "low", "top")
+    found = compare(load_sweep(tmp_path, "s")).verdicts["mid"]
+    assert found.text.startswith("best, of the rows whose examples are known")
+
+
+def test_the_best_of_rates_that_all_learned_nothing_is_called_so(tmp_path: Path) -> None:
+    add_base(tmp_path)
+    for rate in (1e-4, 1e-3):
+        run, method = f"lora{rate}", {"name": "lora", "lr": rate}
+        add(
+            tmp_path,
+            run,
+            spoiled(0.9, seed=3),
+            method,
+            label="lora",
+            learning_rate=rate,
+            baselines={"join_slots": 99.0},
+        )
+    sweep(tmp_path, "zero_shot", "lora0.0001", "lora0.001")
+    assert "no rate is above what needs no model" in report(tmp_path, ["s"], "markdown", "lr")
+
+
+def test_a_baseline_of_any_seed_and_one_that_is_no_number(tmp_path: Path) -> None:
+    """What needs no model counts for a row if one of its seeds has it; of two, the one that is a number stays."""
+    for seed, baselines in enumerate(({}, {"best_constant": 99.0, "join_slots": float("nan")})):
+        add(
+            tmp_path,
+            f"lora{seed}",
+            spoiled(0.3, seed=seed),
+            key=key({"name": "lora"}, settings__seed=seed),
+            baselines=baselines,
+        )
+    sweep(tmp_path, "lora0", "lora1")
+    assert {verdict.below for verdict in compare(load_sweep(tmp_path, "s")).verdicts.values()} == {"a constant answer"}

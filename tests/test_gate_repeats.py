@@ -168,3 +168,35 @@ def test_a_history_marks_where_a_run_moved() -> None:
     (one,) = [each for each in found if each.measure == MEASURE]
     assert one.moved == ("", "", "moved")
     assert "5.4642 ~" in table(versions, found)
+
+
+GPU = Machine(device="cuda: x", threads=1, allocator=None)
+
+
+@pytest.mark.parametrize("machine", [HERE, GPU])
+def test_a_run_that_repeated_and_does_not_now_has_moved(machine: Machine) -> None:
+    before, after = (baseline(entry("lora", alike=alike), machine=machine) for alike in (True, False))
+    assert list(moved(before, after)) == ["lora"]
+    assert "its repeats differ" in moved(before, after)["lora"]
+
+
+@pytest.mark.parametrize(
+    ("machine", "before", "after"), [(HERE, False, True), (HERE, False, False), (GPU, True, None), (GPU, None, True)]
+)
+def test_what_cannot_be_compared_is_said(machine: Machine, before: bool | None, after: bool | None) -> None:
+    """A loss that doubles in bf16, of which repeats do not show that it could be the same to the bit."""
+    old, new = (
+        baseline(entry("lora", loss, dtype="bf16", alike=alike), machine=machine)
+        for loss, alike in ((5.0, before), (10.0, after))
+    )
+    found = compare(old, new)
+    (row,) = [row for row in found.rows if row.measure == MEASURE]
+    assert (row.verdict, row.note) == ("not compared", "no bound for bf16, and its own repeats differ")
+    assert "losses and answers of 1 runs: not compared (no bound for bf16" in text(found, old, new, False)
+
+
+def test_a_run_without_a_trace_is_compared_by_its_last_loss() -> None:
+    bare = {"losses": [], "steps": "", "predictions": ""}
+    before = baseline(entry("lora", ALIVE, **bare), *OTHERS)
+    assert list(moved(before, baseline(entry("lora", DEAD), *OTHERS))) == ["lora"]
+    assert not moved(before, baseline(entry("lora", ALIVE * ROUNDED), *OTHERS))

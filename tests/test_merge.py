@@ -247,3 +247,17 @@ def test_real_runs_split_by_seed(run_point: Callable[..., Record], harness: Harn
     assert report(parts, ["papers/mine"], "csv", "methods") == text
     assert report(copied(tmp_path / "both", *parts), ["papers/mine"], "csv", "methods") == text
     assert main(["papers/mine", *(f"--results={part}" for part in parts[::-1])]) == 0
+
+
+def test_neither_labels_nor_questions_nor_predictions_hang_on_the_order(tmp_path: Path) -> None:
+    one, two = machine(tmp_path / "one", SEEDS), machine(tmp_path / "two", SEEDS)
+    for path in two.glob("runs/*/predictions.jsonl"):
+        path.unlink()  # the same records, with less beside them
+    write_sweep(two, "s", "Another?", [make(two, "zero_shot", 0) | {"label": "the base"}])
+    tables = {report(order, ["s"], "markdown", "methods") for order in ([one, two], [two, one])}
+    assert len(tables) == 1
+
+
+def test_any_sign_may_stand_in_an_override() -> None:
+    odd = [{"id": str(n), "label": "", "overrides": f"data.prompt={sign}", "grid": 0} for n, sign in enumerate("²٣①")]
+    assert len(united([{"question": "", "runs": odd}])["runs"]) == 3

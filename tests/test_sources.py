@@ -241,3 +241,48 @@ def test_a_run_is_of_the_versions_that_it_was_asked_with(run_point: Callable[...
     record = run_point("method=zero_shot")
     assert record.status == "ok"
     assert record.key["environment"]["versions"] == environment.versions()
+
+
+def test_an_editors_lock_is_no_source(tmp_path: Path, found: Callable[..., str | None]) -> None:
+    """Emacs leaves a link to nowhere beside a file that is being edited."""
+    before = found(sources(tmp_path))
+    (tmp_path / NAME / ".#lora.py").symlink_to("me@host.1:2")
+    (tmp_path / NAME / "gone.py").symlink_to(tmp_path / "nowhere.py")
+    assert found(tmp_path) == before
+
+
+def test_a_single_file_in_front_of_a_package(tmp_path: Path, found: Callable[..., str | None]) -> None:
+    site = installed(sources(tmp_path / "site"))
+    (tmp_path / "shim").mkdir()
+    (tmp_path / "shim" / f"{NAME}.py").write_text("SCALE = 0\n")
+    said = found(tmp_path / "shim", site)
+    assert said is not None
+    assert re.fullmatch(r"1\.0\+src\.[0-9a-f]{12}", said)
+
+
+def test_a_file_that_was_taken_away(tmp_path: Path, found: Callable[..., str | None]) -> None:
+    site = installed(sources(tmp_path))
+    assert found(site) == "1.0"
+    (site / NAME / "tuners/lora.py").unlink()
+    said = found(site)
+    assert said is not None
+    assert re.fullmatch(r"1\.0\+edited\.[0-9a-f]{12}", said)
+
+
+def test_the_harness_own_texts_belong_to_its_code(tmp_path: Path) -> None:
+    """General text and panel are data of the package, which runs are measured on."""
+    (tmp_path / "text.txt").write_text("The pub.")
+    (tmp_path / "a.py").write_text("x = 1\n")
+    before, other = sources_hash(tmp_path, code), sources_hash(tmp_path)
+    (tmp_path / "text.txt").write_text("The bar.")
+    assert sources_hash(tmp_path, code) != before
+    assert sources_hash(tmp_path) == other
+
+
+def test_a_time_that_is_put_back_hides_no_edit(tmp_path: Path) -> None:
+    path = tmp_path / "a.py"
+    path.write_text("x = 1\n")
+    before, stat = sources_hash(tmp_path), path.stat()
+    path.write_text("x = 2\n")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert sources_hash(tmp_path) != before

@@ -173,7 +173,7 @@ class Data:
 
     def below(self) -> str:
         """Which rows do not beat an answer that needs no model, as a sentence."""
-        floors = {row.label: floor(row.records[0], self.score) for row in self.rows if row.label in self.scores}
+        floors = {row.label: floor(row.records, self.score) for row in self.rows if row.label in self.scores}
         under = {label: each for label, each in floors.items() if each and self.scores[label].mean <= each.value}
         if not under:
             return ""

@@ -80,7 +80,11 @@ def of_git(path: Path) -> list[Version]:
 
 def of_files(folder: Path) -> list[Version]:
     """The baseline files of a folder, by when they were measured. Raises UserError."""
-    read = [Version(path.stem, parse(path.read_text(encoding="utf-8"), str(path))) for path in folder.glob("*.yaml")]
+    try:
+        texts = {path: path.read_text(encoding="utf-8") for path in folder.glob("*.yaml") if path.is_file()}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{folder}: a baseline there cannot be read ({error}); name another folder") from None
+    read = [Version(path.stem, parse(text, str(path))) for path, text in texts.items()]
     if not read:
         raise UserError(f"{folder}: neither baselines (*.yaml) nor records (runs/) there; name another folder")
     return sorted(read, key=lambda version: version.baseline.measured)

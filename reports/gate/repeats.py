@@ -44,18 +44,18 @@ def same_computation(before: Baseline, after: Baseline, runs: dict[str, tuple[En
     """A row for each run that has anything to compare."""
     why = unlike(before, after)
     for name, (old, new) in runs.items():
-        # A GPU's kernels may add in the order in which threads arrive: repeats have to show that they do not.
-        unsure = not before.machine.on_cpu and not (old.alike and new.alike)
+        # A GPU's kernels may add in the order in which threads arrive: repeats have to show that they do not. A run
+        # that has shown it, and differs now, has moved.
+        unsure = not before.machine.on_cpu and None in (old.alike, new.alike)
         reason = why or ("its own repeats differ" if old.alike is False or unsure else "")
+        reason = reason or ("" if old.traced else "the baseline has neither its losses by step nor its answers")
         row = within(name, old, new, reason) if reason else to_the_bit(name, old, new)
         if row:
             yield row
 
 
-def to_the_bit(name: str, old: Entry, new: Entry) -> Row | None:
+def to_the_bit(name: str, old: Entry, new: Entry) -> Row:
     """Equality of losses and answers."""
-    if not old.traced:
-        return None
     ends = old.quality.get("val_loss"), new.quality.get("val_loss")
     said = _steps(old, new, 0.0)
     said += ["validation loss"] if ends[0] != ends[1] else []
@@ -67,9 +67,12 @@ def to_the_bit(name: str, old: Entry, new: Entry) -> Row | None:
 def within(name: str, old: Entry, new: Entry, reason: str) -> Row | None:
     """Losses within the bound of the run's dtype; answers may change, where two tokens were as likely."""
     before, after = old.quality.get("val_loss"), new.quality.get("val_loss")
-    if (before is None and not old.losses) or old.dtype not in BOUNDS:
+    if before is None and not old.losses:
         return None
-    bound = BOUNDS[old.dtype]
+    if (bound := BOUNDS.get(old.dtype)) is None:
+        return Row(
+            "quality", name, MEASURE, "not compared", before, after, note=f"no bound for {old.dtype}, and {reason}"
+        )
     said = _steps(old, new, bound)
     lost = before is not None and (after is None or abs(after - before) > bound * abs(before))
     said += ["validation loss"] if lost else []

@@ -137,7 +137,7 @@ def _run(row: Shown, sets: list[int]) -> dict[str, Any]:
             "base": {name: _short(value) for name, value in record.base_quality.items() if finite(value) is not None},
             "baselines": {name: _short(value) for name, value in record.baselines.items()},
             "floor": {
-                name: (each.called, _short(each.value)) for name in record.quality if (each := floor(record, name))
+                name: (each.called, _short(each.value)) for name in record.quality if (each := floor([record], name))
             },
             "warnings": record.warnings,
         }
