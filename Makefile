@@ -6,8 +6,11 @@ RESULTS ?= results
 ARGS ?=
 NAME ?=
 FORMAT ?= markdown
-NUMERICAL = $(addprefix tests/test_,$(addsuffix .py,methods own_methods kinds peft_methods low_rank soft_prompts fused targets \
-	precisions metrics metrics_e2e slots plan ledger fit memory memory_table resident))
+NUMERICAL = $(addprefix tests/,measure/test_device_memory.py measure/test_ledger.py measure/test_peak_memory.py memory/test_forecast.py \
+	memory/test_planner.py methods/test_contract.py methods/test_low_rank.py methods/test_own_methods.py \
+	methods/test_peft_methods.py methods/test_soft_prompts.py metrics/test_metrics.py metrics/test_metrics_e2e.py \
+	metrics/test_slots.py models/test_precisions.py models/test_roles.py models/test_split_layers.py \
+	reports/test_memory_table.py run/test_kinds.py)
 # torch's kernels : oneDNN's : threads. What this processor lacks is left out.
 ISA ?= default:SSE41:1 avx2:AVX2:2 avx512:AVX512_CORE:1 avx512:AVX512_CORE_BF16:2
 RUN = $(VENV)/bin/python
@@ -46,7 +49,7 @@ regress: $(READY) ## Measure the gate's sweep anew and compare it with the commi
 	@$(RUN) -m reports regress $(ARGS)
 
 test: $(READY) ## Run the tests, a file at a time on each core; ARGS="-k name" chooses.
-	$(RUN) -m pytest -n auto --dist loadfile $(ARGS)
+	$(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-isa: $(READY) ## Repeat the numerical tests with the instructions of other x86 processors, one thread and two (hours).
 	@failed=; for each in $(ISA); do \
@@ -56,9 +59,10 @@ test-isa: $(READY) ## Repeat the numerical tests with the instructions of other 
 	$(RUN) -m pytest -q -n auto --dist loadfile --timeout 3600 $(NUMERICAL) $(ARGS) || failed="$$failed $$each"; done; \
 	[ -z "$$failed" ] || { echo "error: failed with$$failed"; exit 1; }
 
-lint: $(READY) ## Check style and formatting.
+lint: $(READY) ## Check style, formatting, and who imports whom.
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(VENV)/bin/lint-imports
 
 type: $(READY) ## Check types.
 	$(RUN) -m mypy

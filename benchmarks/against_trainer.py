@@ -28,10 +28,11 @@ import torch
 from benchmarks.output import add_common, deliver, machine, quiet
 from benchmarks.sides import Batches, HarnessSide, Training, UsualSide
 from harness import data
-from harness.config import RunSettings, compose_settings
-from harness.environment import fingerprint, installed, usable_cores
-from harness.errors import UserError
-from harness.train import trainable
+from harness.config.compose import compose_settings
+from harness.config.run_settings import RunSettings
+from harness.errors import run_command
+from harness.host.environment import fingerprint, installed, usable_cores
+from harness.training.optimizer import trainable
 
 MODELS = {"embedded": "smollm2_135m", "tiny": "tiny_random"}
 GOALS = {"identical batches": 1.3, "defaults": 1.8}
@@ -194,11 +195,7 @@ def main() -> None:
     """Measure, print, write."""
     args = parse()
     quiet()
-    try:
-        result = measure(args)
-    except UserError as error:
-        print(*(f"error: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
-        sys.exit(2)
+    result = measure(args)
     deliver(render(result), result, args.output)
     apart = result["comparisons"]["identical batches"]["largest_loss_difference"]
     if apart > LOSS_TOLERANCE:
@@ -206,4 +203,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -21,7 +21,8 @@ from reports.gate.compare import compare
 from reports.gate.entries import Baseline
 from reports.gate.measure import allocator_settings, measure
 from reports.gate.rows import Comparison
-from reports.read import Run, load_sweep
+from reports.read.run import Run
+from reports.read.runs import load_sweep
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/results/faulty_peft.md"

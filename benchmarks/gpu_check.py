@@ -28,20 +28,24 @@ from typing import Any
 import torch
 
 import harness
-from harness import gpus
-from harness.config import ROOT, RunSettings, composed, settings_from
-from harness.data.batching import Encoded, collate
-from harness.environment import PACKAGES, cpu_name, installed
-from harness.errors import UserError, first_line
-from harness.forward import LabelForward
-from harness.measure.ledger import PHASES
-from harness.memory_pass import base_tensors, run_pass
-from harness.pass_batches import filled_batches
-from harness.planning import plan
-from harness.quantization import quantize
-from harness.results import write_atomically
-from harness.task import DTYPES, context_of, site_of
-from harness.train import WARM_UP, RunEnded, Trainer, enable_checkpointing, to_master_precision
+from harness.config.compose import ROOT, composed
+from harness.config.run_settings import RunSettings
+from harness.config.validate import settings_from
+from harness.errors import RunEnded, UserError, first_line, run_command
+from harness.files import write_atomically
+from harness.host import gpus
+from harness.host.environment import PACKAGES, cpu_name, installed
+from harness.memory.ledger_pass import base_tensors, run_pass
+from harness.memory.longest_batches import filled_batches
+from harness.memory.planner import plan
+from harness.models.quantization import quantize
+from harness.prepare.base_model import DTYPES, context_of
+from harness.prepare.batch import Encoded, collate
+from harness.prepare.forward import LabelForward
+from harness.prepare.site import site_of
+from harness.results.sections import PHASES
+from harness.training.precision import enable_checkpointing, to_master_precision
+from harness.training.trainer import WARM_UP, Trainer, TrainingData
 
 RECORDS = ROOT / "benchmarks" / "records"
 TOLERANCE = 0.05
@@ -120,7 +124,7 @@ def check(settings: RunSettings, length: int, device: str) -> dict[str, Any]:
     ids, mask = batches.prompts
     there = (ids.to(device), None if mask is None else mask.to(device))
     on_device = batches.each(lambda batch: batch.to(device), there)
-    peaks = run_pass(base, model, forward, method, train, settings.eval, on_device)
+    peaks = run_pass(settings, base, forward, on_device)
     del base, on_device
     found["ledger_by_phase"] = {phase: peaks[phase].bytes for phase in PHASES if phase in TRAINING}
     found["ledger"] = max(found["ledger_by_phase"].values())
@@ -148,7 +152,7 @@ def trained(settings: RunSettings, model: Any, forward: LabelForward, length: in
     with TemporaryDirectory() as folder:
         stream, checkpoint = texts(vocabulary, rows, length), Path(folder, "checkpoint.pt")
         method, train = settings.method, settings.train
-        trainer = Trainer(model, forward, method, train, stream, 0, validation, checkpoint, keep_best=False)
+        trainer = Trainer(forward, method, train, TrainingData(stream, 0, validation), checkpoint, keep_best=False)
         curve = trainer.run(before_step, after_step).curve[WARM_UP:]
     # Paged states are the driver's, which moves them to the host and back; torch's allocator knows nothing of them.
     states = [each for state in trainer.optimizer.state.values() for each in state.values()]
@@ -245,20 +249,16 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def main() -> None:
-    """Run the command line and end the process with its exit code."""
+def main() -> int:
+    """Run the command line; its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--model", default="llama3_2_1b", help="a causal model of conf/model; its weights are random")
     parser.add_argument("--batch", type=int, default=4, help="texts in a step")
     parser.add_argument("--length", type=int, default=512, help="tokens of a text")
     parser.add_argument("--output", help="the file; else benchmarks/records/gpu-<device>.json")
-    try:
-        sys.exit(run_all(parser.parse_args(), lambda text: print(text, flush=True)))
-    except UserError as error:
-        print(*(f"error: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
-        sys.exit(2)
+    return run_all(parser.parse_args(), lambda text: print(text, flush=True))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

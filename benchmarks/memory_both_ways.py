@@ -3,7 +3,7 @@
 Tools that log memory once a step, behind the optimizer, see what stays; those that ask for the highest figure at the
 end see generation too. All three are counted here by the same ledger on the same model and real training steps: LoRA
 and full fine-tuning of the embedded model, batches of 4, answers to 50 prompts at once of up to 300 new tokens, as
-`method_comparison` of Hugging Face PEFT has it. Prints the table of docs/measuring.md.
+`method_comparison` of Hugging Face PEFT has it. Prints the table of docs/memory.md.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ from itertools import islice
 import torch
 from tabulate import tabulate
 
-from harness.config import RunSettings, compose_settings
-from harness.data.batching import collate
-from harness.environment import usable_cores
-from harness.forward import LabelForward
+from harness.config.compose import compose_settings
+from harness.config.run_settings import RunSettings
+from harness.host.environment import usable_cores
 from harness.measure.ledger import BLOCK, Ledger
-from harness.memory_pass import base_tensors, run_pass
-from harness.pass_batches import run_batches
-from harness.task import DTYPES, Task, load_base
-from harness.train import enable_checkpointing, make_optimizer, to_master_precision, trainable
+from harness.memory.ledger_pass import base_tensors, run_pass
+from harness.memory.longest_batches import run_batches
+from harness.prepare.base_model import DTYPES, load_base
+from harness.prepare.batch import collate
+from harness.prepare.encoded_task import EncodedTask
+from harness.prepare.forward import LabelForward
+from harness.training.optimizer import make_optimizer, trainable
+from harness.training.precision import enable_checkpointing, to_master_precision
 
 STEPS = 8
 COMMON = ["device=cpu", "tracker=none", "train.batch_size=4", "eval.batch_size=50", "eval.test_examples=50"]
@@ -51,7 +54,7 @@ def main() -> None:
 def measured(settings: RunSettings) -> tuple[float, int, int]:
     """Bytes: mean after steps, training's peak, and the highest of training, scoring and generation."""
     model, tokenizer = load_base(settings)
-    task = Task(settings, (model, tokenizer))
+    task = EncodedTask(settings, (model, tokenizer))
     base = base_tensors(model)
     torch.manual_seed(settings.seed)
     model = settings.method.apply(model, task.site())
@@ -61,12 +64,12 @@ def measured(settings: RunSettings) -> tuple[float, int, int]:
     forward = LabelForward(model, DTYPES[settings.precision])
     after = after_steps(settings, task, model, forward)
     batches = run_batches(task, forward.dtype)
-    peaks = run_pass(base, model, forward, settings.method, settings.train, settings.eval, batches)
+    peaks = run_pass(settings, base, forward, batches)
     training = max(peaks[phase].bytes for phase in ("forward", "backward", "step"))
     return after, training, max(peak.bytes for peak in peaks.values())
 
 
-def after_steps(settings: RunSettings, task: Task, model: torch.nn.Module, forward: LabelForward) -> float:
+def after_steps(settings: RunSettings, task: EncodedTask, model: torch.nn.Module, forward: LabelForward) -> float:
     """The mean of what is held behind the optimizer's step, gradients still there, over real steps."""
     optimizer = make_optimizer("adamw", settings.method.parameter_groups(model), settings.train.weight_decay)
     held = []

@@ -32,12 +32,14 @@ from scipy.stats import bootstrap
 
 from benchmarks.output import add_common, deliver, machine, quiet
 from benchmarks.sides import HarnessSide
-from harness.config import RunSettings, compose_settings
-from harness.data.batching import Batch, by_length, collate
-from harness.environment import fingerprint, usable_cores
-from harness.errors import UserError
-from harness.progress import ProgressFile
-from harness.train import WARM_UP, Trainer, make_optimizer
+from harness.config.compose import compose_settings
+from harness.config.run_settings import RunSettings
+from harness.errors import run_command
+from harness.host.environment import fingerprint, usable_cores
+from harness.launch.progress_file import ProgressFile
+from harness.prepare.batch import Batch, by_length, collate
+from harness.training.optimizer import make_optimizer
+from harness.training.trainer import WARM_UP, Trainer, TrainingData
 
 MODELS = {"embedded": "smollm2_135m", "tiny": "tiny_random"}
 GOAL = 0.02
@@ -104,16 +106,13 @@ def measure(args: argparse.Namespace, model: str) -> dict[str, Any]:
     bare_steps: list[tuple[float, float]] = []
     ends: list[float] = []
     with TemporaryDirectory() as folder:
-        live = ProgressFile(Path(folder))
+        live = ProgressFile(Path(folder) / "progress.json")
         batches = side.task.batches(args.batch_size, settings.seed)
         trainer = Trainer(
-            side.model,
             side.forward,
             settings.method,
             settings.train,
-            side.task.batches(args.batch_size, settings.seed),
-            side.task.pad,
-            side.task.validation,
+            TrainingData(side.task.batches(args.batch_size, settings.seed), side.task.pad, side.task.validation),
             Path(folder) / "checkpoint.pt",
             keep_best=False,
         )
@@ -235,13 +234,9 @@ def main() -> None:
         "environment": fingerprint("cpu", args.threads) | {"load_average": os.getloadavg()[0]},
         "models": {},
     }
-    try:
-        for model in MODELS if args.model == "both" else [args.model]:
-            found = measure(args, model)
-            result["models"][model] = found | overhead(np.array(found["harness"]), np.array(found["bare"]))
-    except UserError as error:
-        print(*(f"error: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
-        sys.exit(2)
+    for model in MODELS if args.model == "both" else [args.model]:
+        seconds = measure(args, model)
+        result["models"][model] = seconds | overhead(np.array(seconds["harness"]), np.array(seconds["bare"]))
     deliver(render(result), result, args.output)
     apart = max(found["largest_loss_difference"] for found in result["models"].values())
     if apart > LOSS_TOLERANCE:
@@ -249,4 +244,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

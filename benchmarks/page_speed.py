@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness.results import Record, run_folder, run_id, write_sweep
-from harness.sections import Forgetting, Memory, Parameters, Throughput
+from harness.results.folder import RunFolder, run_id
+from harness.results.record import Record
+from harness.results.sections import Forgetting, Memory, Parameters, Throughput
+from harness.results.sweep_files import write_sweep
 from reports.commands.page import built, parser
 
 WORDS = [
@@ -45,7 +47,7 @@ def synthetic(results: Path, count: int) -> None:
     for i in range(count):
         method = rng.choice(["lora", "ia3", "vera", "dora", "prefix_tuning", "full"])
         record = _record(rng, i, method)
-        folder = run_folder(results, record.id)
+        folder = RunFolder.of(results, record.id).path
         folder.mkdir(parents=True)
         (folder / "record.json").write_text(record.model_dump_json(indent=1))
         listed.append({"id": record.id, "label": record.label, "overrides": f"method={method} seed={i % 5}"})

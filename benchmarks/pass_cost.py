@@ -1,4 +1,4 @@
-"""What a forward and backward pass costs whatever its size, in tokens: `harness.data.batching.PASS_COST`.
+"""What a forward and backward pass costs whatever its size, in tokens: `harness.prepare.batch.PASS_COST`.
 
 A line is fitted to the seconds of passes of many sizes, by least relative squares; at zero tokens it gives the cost of
 a pass itself. LoRA r=8 on the embedded model. Run it alone: `python -m benchmarks.pass_cost`.
@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from benchmarks.sides import HarnessSide
-from harness.config import compose_settings
-from harness.data.batching import Encoded, collate
-from harness.environment import usable_cores
+from harness.config.compose import compose_settings
+from harness.host.environment import usable_cores
+from harness.prepare.batch import Encoded, collate
 
 
 def main() -> None:

@@ -16,14 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from harness.results import run_folder
+from harness.results.folder import RunFolder
 from reports.gate.baseline import measured
 from reports.gate.compare import RESIDENT, compare
 from reports.gate.entries import Baseline
 from reports.gate.measure import allocator_settings, measure
 from reports.gate.rows import Comparison
 from reports.gate.show import text
-from reports.read import Run, load_sweep
+from reports.read.run import Run
+from reports.read.runs import load_sweep
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/results/regressions.md"
@@ -79,7 +80,7 @@ class Demonstration:
             [sys.executable, "-m", "harness", *TRAIN_BASE, f"results={results}"], check=True, stdout=sys.stderr
         )
         (record,) = results.glob("runs/*/record.json")
-        return str(run_folder(results, record.parent.name) / "model")
+        return str(RunFolder.of(results, record.parent.name).path / "model")
 
 
 def of(folder: Path, repeats: Sequence[int]) -> Baseline:

@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.config import compose_settings
-from harness.errors import UserError
+from harness.config.compose import compose_settings
+from harness.errors import run_command
+from harness.results.sections import EVALUATION, TRAINING
 
 ROWS = {
     "full": ["method=full"],
@@ -27,21 +28,22 @@ ROWS = {
     "ia3": ["method=ia3"],
 }
 PARTS = ("tensors", "allocator", "workspace", "objects", "interpreter", "libraries", "weight_files")
-TRAINING = ("forward", "backward", "step")
 
 
 def measured(overrides: list[str]) -> dict[str, Any]:
     """The record's section of one row, and the peak of its training itself in bytes."""
     import torch
 
-    from harness.environment import usable_cores
-    from harness.forward import LabelForward
-    from harness.measure.memory import RESET_PEAK, give_back, resident
-    from harness.measure.resident import device_view
-    from harness.memory_pass import base_tensors, run_pass
-    from harness.pass_batches import run_batches
-    from harness.task import DTYPES, Task, load_base
-    from harness.train import Trainer, enable_checkpointing, to_master_precision
+    from harness.host.environment import usable_cores
+    from harness.measure.device_memory import device_view
+    from harness.measure.peak_memory import RESET_PEAK, give_back, resident
+    from harness.memory.ledger_pass import base_tensors, run_pass
+    from harness.memory.longest_batches import run_batches
+    from harness.prepare.base_model import DTYPES, load_base
+    from harness.prepare.encoded_task import EncodedTask
+    from harness.prepare.forward import LabelForward
+    from harness.training.precision import enable_checkpointing, to_master_precision
+    from harness.training.trainer import Trainer, TrainingData
 
     settings = compose_settings(["device=cpu", "tracker=none", *overrides])
     torch.set_num_threads(settings.threads or usable_cores())
@@ -50,7 +52,7 @@ def measured(overrides: list[str]) -> dict[str, Any]:
     base = base_tensors(model)
     give_back()
     view = device_view("cpu", [each for _, each in base])
-    task = Task(settings, (model, tokenizer))
+    task = EncodedTask(settings, (model, tokenizer))
     model = settings.method.apply(model, task.site())
     to_master_precision(model)
     if settings.train.gradient_checkpointing:
@@ -60,13 +62,13 @@ def measured(overrides: list[str]) -> dict[str, Any]:
     give_back()
     Path("/proc/self/clear_refs").write_text(RESET_PEAK)
     trainer = Trainer(
-        model, forward, settings.method, settings.train, batches, task.pad, task.validation, Path("none"), False
+        forward, settings.method, settings.train, TrainingData(batches, task.pad, task.validation), Path("none"), False
     )
     trainer.run(lambda: None, lambda line: print(f"\r{line['step']:.0f}", end="", file=sys.stderr, flush=True))
     trained = resident("VmHWM")
     del trainer
     worked_on = run_batches(task, forward.dtype)
-    peaks = run_pass(base, model, forward, settings.method, settings.train, settings.eval, worked_on, view=view)
+    peaks = run_pass(settings, base, forward, worked_on, view=view)
     return view.result(peaks).model_dump() | {"trained": trained}
 
 
@@ -74,7 +76,7 @@ def rows_of(label: str, found: dict[str, Any]) -> tuple[list[str], list[str]]:
     """The cells of training and of scoring: the highest phase of each."""
     by_phase = found["by_phase"]
     cells = []
-    for phases in (TRAINING, ("evaluate", "generate")):
+    for phases in (TRAINING, EVALUATION):
         phase = max(phases, key=lambda name: by_phase[name]["bytes"])
         peak = by_phase[phase]
         values = [peak["bytes"], *(peak["parts"][part] for part in PARTS), peak["residual_bytes"]]
@@ -97,12 +99,8 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="of every row, such as threads=1")
     asked = parser.parse_args()
     rows = {label: [*own, f"train.steps={asked.steps}", *asked.overrides] for label, own in ROWS.items()}
-    try:
-        for overrides in rows.values():
-            compose_settings(overrides)
-    except UserError as error:
-        print(*(f"error: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
-        sys.exit(2)
+    for overrides in rows.values():
+        compose_settings(overrides)
     training, scoring = [], []
     for label, overrides in rows.items():
         print(f"\r{label}", file=sys.stderr, flush=True)
@@ -118,4 +116,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

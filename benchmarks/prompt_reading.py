@@ -1,6 +1,7 @@
 """How long reading a batch of prompts takes, with hidden states that lie together before the output head and without.
 
-`harness.forward.states_together` sees to the former. Reads 32 prompts of 80 tokens with the embedded model on one core,
+`harness.prepare.forward.states_together` sees to the former. Reads 32 prompts of 80 tokens with the embedded model on
+one core,
 keeping the scores of the last position alone, as generation does. Run it alone.
 """
 
@@ -12,9 +13,9 @@ import time
 import torch
 
 from benchmarks.output import quiet
-from harness.config import compose_settings
-from harness.measure.memory import Meter
-from harness.task import load_base
+from harness.config.compose import compose_settings
+from harness.measure.peak_memory import Meter
+from harness.prepare.base_model import load_base
 
 REPEATS = 3
 
@@ -46,7 +47,7 @@ def read(model: torch.nn.Module, ids: torch.Tensor, meter: Meter) -> tuple[torch
         began = time.perf_counter()
         scores: torch.Tensor = model(input_ids=ids, logits_to_keep=1, use_cache=True).logits
         found.append(time.perf_counter() - began)
-    return scores, statistics.median(found), meter.peak().rss_above_base
+    return scores, statistics.median(found), meter.peak().rss_growth
 
 
 if __name__ == "__main__":

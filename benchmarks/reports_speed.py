@@ -20,9 +20,12 @@ import numpy as np
 
 from harness.metrics import of_sums
 from harness.metrics.bleu import of_sums as bleu_of_sums
-from harness.results import Record, read_record, run_folder, run_id, write_sweep
-from reports.paired import sample, scores_with_examples
-from reports.read import Run, example_parts
+from harness.results.folder import RunFolder, read_record, run_id
+from harness.results.record import Record
+from harness.results.sweep_files import write_sweep
+from reports.read.run import Run
+from reports.read.runs import example_parts
+from reports.statistics.paired import sample, scores_with_examples
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT / "docs" / "results" / "e2e"
@@ -86,7 +89,7 @@ def write(results: Path, count: int, examples: int) -> None:
         quality = dict(record.quality) | ({"bleu": bleu(rows)} if examples else {})
         name = run_id(record.method, key)
         made = record.model_copy(update={"id": name, "key": key, "label": label, "quality": quality})
-        folder = run_folder(results, name)
+        folder = RunFolder.of(results, name).path
         folder.mkdir(parents=True)
         (folder / "record.json").write_text(made.model_dump_json(indent=1))
         if examples:
@@ -117,12 +120,12 @@ def wide(results: Path, examples: int) -> Run:
     results.mkdir()
     (results / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     record: Record = read_record(path / "record.json")
-    run = Run(record.id, record.label, "", results, record=record)
+    run = Run(record.id, record.label, "", RunFolder(results), record=record)
     quality = {}
     for name, part in example_parts(run)[1].items():
         combine = of_sums(name)
         quality[name] = float(combine(part.sum(axis=0)) if combine else part.mean())
-    return Run(record.id, record.label, "", results, record=record.model_copy(update={"quality": quality}))
+    return Run(record.id, record.label, "", RunFolder(results), record=record.model_copy(update={"quality": quality}))
 
 
 if __name__ == "__main__":

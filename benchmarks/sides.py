@@ -17,12 +17,14 @@ import transformers
 from peft import LoraConfig, get_peft_model
 from torch.nn.utils.rnn import pad_sequence
 
-from harness.config import RunSettings
-from harness.data.batching import Encoded
-from harness.forward import LabelForward
+from harness.config.run_settings import RunSettings
 from harness.methods.lora import Lora
-from harness.task import DTYPES, Task, load_base
-from harness.train import Trainer, to_master_precision
+from harness.prepare.base_model import DTYPES, load_base
+from harness.prepare.batch import Encoded
+from harness.prepare.encoded_task import EncodedTask
+from harness.prepare.forward import LabelForward
+from harness.training.precision import to_master_precision
+from harness.training.trainer import Trainer, TrainingData
 
 Batches = Sequence[list[Encoded]]
 
@@ -125,12 +127,12 @@ class UsualSide:
 
 
 class HarnessSide:
-    """The harness's own trainer, wired as in harness/run.py."""
+    """The harness's own trainer, wired as in harness/run/execute.py."""
 
     def __init__(self, settings: RunSettings) -> None:
         self.settings = settings
         base = load_base(settings)
-        self.task = Task(settings, base)
+        self.task = EncodedTask(settings, base)
         self.model: Any = settings.method.apply(base[0], self.task.site())
         to_master_precision(self.model)
         self.forward = LabelForward(self.model, DTYPES[settings.precision])
@@ -139,13 +141,10 @@ class HarnessSide:
         """Train on the batches, in their order."""
         with TemporaryDirectory() as folder:
             trainer = Trainer(
-                self.model,
                 self.forward,
                 self.settings.method,
                 self.settings.train,
-                iter(batches),
-                self.task.pad,
-                self.task.validation,
+                TrainingData(iter(batches), self.task.pad, self.task.validation),
                 Path(folder) / "checkpoint.pt",
                 keep_best=False,
             )

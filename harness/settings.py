@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import importlib.util
+import os
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from harness.texts import half_pair
+
+if TYPE_CHECKING:
+    pass
+
+
+Name = Annotated[str, Field(min_length=1)]
+"""A text that stands for something: an empty one is what a script gives whose variable has no value."""
 
 
 class Settings(BaseModel):
@@ -21,6 +30,97 @@ class Settings(BaseModel):
     @classmethod
     def _can_be_written(cls, value: Any) -> Any:
         """A command line may hold bytes that are no text, a YAML file half a surrogate pair."""
-        if said := half_pair(value):
-            raise ValueError(said)
+        if problem := half_pair(value):
+            raise ValueError(problem)
         return value
+
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Train(Settings):
+    """How training goes; conf/config.yaml says what each means."""
+
+    steps: Positive
+    batch_size: Positive
+    accumulation: Positive
+    gradient_checkpointing: bool = False  # configurations that earlier runs have kept do without
+    optimizer: Literal["adamw", "paged_adamw", "adamw8bit", "paged_adamw8bit"]
+    schedule: Literal["linear", "cosine", "constant"]
+    warmup_steps: Annotated[int, Field(ge=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    clip_norm: Annotated[float, Field(gt=0)] | None
+    max_length: Positive
+    validate_every: Positive | None
+    validation_examples: Positive
+    checkpoint_every: Positive
+    time_limit: Annotated[float, Field(gt=0)] | None
+
+
+class Eval(Settings):
+    """How the trained model is scored."""
+
+    test_examples: Positive | None
+    batch_size: Positive
+    max_new_tokens: Positive
+    beams: Positive
+    length_penalty: Annotated[float, Field(ge=-100, le=100)]
+    no_repeat_ngram: Annotated[int, Field(ge=0)]
+    typos: Annotated[float, Field(ge=0, le=1)]
+    typo_seed: Annotated[int, Field(ge=0)]
+    paraphrases: list[str]
+    score: Literal["last", "best"]
+
+
+class ForgettingSettings(Settings):
+    """What is measured of text and tasks that training does not touch."""
+
+    text: Name
+    documents: Literal["one", "wikitext"]
+    max_tokens: Positive | None
+    window: Annotated[int, Field(ge=2)]
+    stride: Positive
+    compare_tokens: Positive
+    panel: Name
+
+
+class Tracker(Settings):
+    """Where a run is logged besides its record."""
+
+    kind: Literal["wandb", "none"]
+    mode: Literal["auto", "online", "offline"]
+    project: Name
+
+
+class InferenceSettings(Settings):
+    """How latency is measured; conf/config.yaml says what each setting means."""
+
+    batch_sizes: list[Annotated[int, Field(ge=1)]]
+    prompt_tokens: Annotated[int, Field(ge=1)]
+    new_tokens: Annotated[int, Field(ge=2)]
+    repeats: Annotated[int, Field(ge=1)]
+    seconds: Annotated[float, Field(gt=0)]
+
+    @field_validator("batch_sizes")
+    @classmethod
+    def _each_once(cls, sizes: list[int]) -> list[int]:
+        if len(set(sizes)) < len(sizes):
+            raise ValueError("names a batch size twice; name each once")
+        return sizes
+
+
+class LmEvalSettings(Settings):
+    """Which tasks; conf/config.yaml says what each setting means."""
+
+    tasks: list[Name]
+    path: Name | None
+    limit: Annotated[int, Field(ge=1)] | None
+
+    def problems(self) -> list[str]:
+        """What can be told before anything is loaded, a line each."""
+        if self.tasks and importlib.util.find_spec("lm_eval") is None:
+            return ["lm_eval.tasks: needs the extra lm-eval; pip install 'peft-harness[lm-eval]'"]
+        if self.path is not None and not os.path.isdir(self.path):
+            return [f"lm_eval.path={self.path}: no such folder; it must hold the tasks' YAML files"]
+        return []

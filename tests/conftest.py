@@ -3,92 +3,70 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
 
-from harness import point
-from harness.config import CONF, ROOT
-from harness.results import Record, read_record
+from harness.config.compose import CONF
+from harness.launch import run_once
+from harness.results.record import Record
+from tests.support.command_line import SMALL, Harness
 
-TINY = (
-    "model=tiny_random",
-    "train.steps=6",
-    "eval.test_examples=4",
-    "eval.max_new_tokens=8",
-    "forgetting.max_tokens=512",
-    "tracker=none",
-    f"threads={os.environ.get('TEST_THREADS', '1')}",
+LONG = (
+    *(
+        "gate_planted",
+        "interruption",
+        "sequence",
+        "contract",
+        "lost_work",
+        "tracking",
+        "tasks",
+        "gpus",
+        "launchers",
+        "hub",
+    ),
+    *(
+        "merge_audit",
+        "models",
+        "kinds",
+        "after_training",
+        "sweeper",
+        "forecast",
+        "oom",
+        "precisions",
+        "inference",
+        "page",
+    ),
 )
-SMALL = (*TINY, "data.size=100")
-"""Overrides that make a run a matter of seconds."""
+"""Files of tests that take minutes. They begin first, since a file stays on one core: the last ones are short."""
 
-needs_java = pytest.mark.skipif(
-    shutil.which("java") is None and not os.environ.get("CI"), reason="METEOR needs Java, and there is none"
-)
-
-LIMIT = 300
-"""Seconds that a run of the command line may take, and anything that is waited for."""
+ALONE = "HARNESS_TEST_ALONE"
+"""Set in the process of a test that has one to itself."""
 
 
-class Harness:
-    """`python -m harness` with its results in a folder of its own."""
-
-    def __init__(self, results: Path) -> None:
-        self.results = results
-        self.started: list[subprocess.Popen[str]] = []
-
-    def start(self, *arguments: str, small: tuple[str, ...] = SMALL, **environment: str) -> subprocess.Popen[str]:
-        """The running command."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "harness", *small, f"results={self.results}", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env=os.environ | environment,
-        )
-        self.started.append(process)
-        return process
-
-    def __call__(
-        self, *arguments: str, small: tuple[str, ...] = SMALL, **environment: str
-    ) -> subprocess.CompletedProcess[str]:
-        """The ended command."""
-        process = self.start(*arguments, small=small, **environment)
-        try:
-            out, err = process.communicate(timeout=LIMIT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            out, err = process.communicate()
-            pytest.fail(f"not done in {LIMIT} s: {arguments}\n{out}\n{err}")
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
-
-    def records(self) -> dict[str, Record]:
-        """Every record by its id."""
-        return {path.parent.name: read_record(path) for path in sorted(self.results.glob("runs/*/record.json"))}
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files first; those of a file stay together, in their order."""
+    rank = {f"test_{name}": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
 
 
-def wait_for(what: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> Any:
-    """The first true value of `what()`; a failure as soon as `process`, which should bring it, has ended without it."""
-    deadline = time.monotonic() + LIMIT
-    while time.monotonic() < deadline:
-        ended = process is not None and process.poll() is not None
-        if found := what():
-            return found
-        if ended:
-            assert process is not None
-            pytest.fail(f"the command ended with {process.returncode}: {process.communicate()}")
-        time.sleep(0.05)
-    pytest.fail(f"nothing came within {LIMIT} s")
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """A test marked `own_process` runs in a new one: its bounds are those of a process whose heaps nothing else
+    has used."""
+    if pyfuncitem.get_closest_marker("own_process") is None or ALONE in os.environ:
+        return None
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", pyfuncitem.nodeid]
+    done = subprocess.run(
+        command, cwd=pyfuncitem.config.rootpath, env={**os.environ, ALONE: "1"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    return True
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -96,6 +74,8 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cache of the tests' own, no network, nothing of the user's W&B, and Ctrl-C as a terminal has it."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in the background of a script
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("HF_HUB_OFFLINE", "1")
@@ -118,7 +98,7 @@ def harness(tmp_path: Path) -> Iterator[Harness]:
 def worker() -> Iterator[None]:
     """The worker that `run_point` starts serves all tests and is ended after them."""
     yield
-    point.close()
+    run_once.close()
 
 
 @pytest.fixture
@@ -128,6 +108,6 @@ def run_point(worker: None, tmp_path: Path) -> Callable[..., Record]:
     def run(*overrides: str, small: tuple[str, ...] = SMALL) -> Record:
         with initialize_config_dir(str(CONF), version_base=None):
             config = compose("config", [*small, f"results={tmp_path / 'results'}", *overrides])
-        return point.run_point(config)
+        return run_once.run_point(config)
 
     return run

@@ -25,7 +25,7 @@ EVERY = 7
 
 
 def plant_in_train(module: Any) -> None:
-    """Change harness.train. What each run's process would import for itself is imported once, before it is forked."""
+    """Change harness.training.trainer. What each run's process would import is imported once, before it is forked."""
     import transformers.optimization  # noqa: F401
 
     from harness.metrics import compute
@@ -66,21 +66,21 @@ def plant_in_train(module: Any) -> None:
 
 
 def plant_in_task(module: Any) -> None:
-    """Change harness.task."""
+    """Change harness.evaluation.predict."""
     if "quality" in PLANTED:
-        generate = module.generate
+        write_answers = module.write_answers
 
         def short(*arguments: Any) -> list[Any]:
-            made = generate(*arguments)
+            answers = write_answers(*arguments)
             return [
                 each if i % EVERY else dataclasses.replace(each, text=each.text.partition(" ")[2])
-                for i, each in enumerate(made)
+                for i, each in enumerate(answers)
             ]
 
-        module.generate = short
+        module.write_answers = short
 
 
-PLANTS = {"harness.train": plant_in_train, "harness.task": plant_in_task}
+PLANTS = {"harness.training.trainer": plant_in_train, "harness.evaluation.predict": plant_in_task}
 
 
 class Planter(importlib.abc.MetaPathFinder):

@@ -11,11 +11,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from harness.errors import UserError, first_line, nearest
+from harness.files import hash_of
+from harness.limits import little
 from harness.metrics import families
-from harness.metrics._java import FAMILIES as JAVA
-from harness.metrics._java import java_found
-from harness.results import hash_of
-from harness.settings import Settings
+from harness.metrics.tools.java import FAMILIES as JAVA
+from harness.metrics.tools.java import java_found
+from harness.settings import Name, Settings
 from harness.texts import missing, refuse_half_pairs
 
 OUTCOME = ("classes", "head", "metrics", "multiline", "stop", "truncate", "chat", "template_seed")
@@ -57,7 +58,7 @@ class Source(Settings):
     plain: ClassVar[bool] = False
     """Examples are texts without a prompt, trained and scored on the likelihood of their tokens."""
 
-    name: str
+    name: Name
     prompt: Templates
     """Jinja template of the text before the completion (`source` is the example's input), or several, of which one is
     drawn for each example."""
@@ -67,7 +68,7 @@ class Source(Settings):
     classes: tuple[str, ...] | None = Field(default=None, strict=False)
     """The answers are these classes; None: they are texts."""
     head: bool = True
-    """Classes are told apart by a classification head; False: by the likelihood of each as the answer's text."""
+    """Classes are predicted by a classification head; False: by the likelihood of each as the answer's text."""
     metrics: tuple[str, ...] = Field(strict=False)
     """The families of `harness.metrics` that score the answers."""
     multiline: bool = False
@@ -112,14 +113,14 @@ class Source(Settings):
 
     def problems(self) -> list[str]:
         """Settings that contradict each other, a line each."""
-        found = []
+        lines = []
         if not self.prompt and not self.plain:
-            found.append("data.prompt: is empty; give a Jinja template")
+            lines.append("data.prompt: is empty; give a Jinja template")
         if unknown := [name for name in self.metrics if name not in families()]:
-            found.append(f"data.metrics: there is no {unknown[0]}; {nearest(unknown[0], families())}")
+            lines.append(f"data.metrics: there is no {unknown[0]}; {nearest(unknown[0], families())}")
         if self.chat and self.head_classes is not None:
-            found.append("data.chat=true: a classification head reads plain text; use data.head=false, or chat=false")
-        return found
+            lines.append("data.chat=true: a classification head reads plain text; use data.head=false, or chat=false")
+        return lines
 
     def outcome(self) -> dict[str, Any]:
         """What can change a run's outcome besides the examples: a part of its key."""
@@ -162,16 +163,17 @@ def refuse_empty_prompts(source: Source, splits: Splits) -> None:
             refuse_half_pairs(text, f"{place}: data.prompt")
 
 
-def filled(text: str, *given: Any, **named: Any) -> str:
+def filled(text: str, *values: Any, **named: Any) -> str:
     """A template filled in. Raises jinja2's TemplateError, whatever goes wrong in it."""
     from jinja2 import TemplateError, TemplateRuntimeError
 
     try:
-        rendered: str = template(text).render(*given, **named)
+        with little():
+            rendered: str = template(text).render(*values, **named)
     except TemplateError:
         raise
     except Exception as error:  # a template is a program, which may fail in any way
-        raise TemplateRuntimeError(first_line(error)) from None
+        raise TemplateRuntimeError(first_line(error) or type(error).__name__) from None
     return rendered
 
 
@@ -183,8 +185,8 @@ def template(text: str):  # type: ignore[no-untyped-def]  # jinja2 is imported o
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    made = ImmutableSandboxedEnvironment(
+    environment = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined, autoescape=False, finalize=lambda value: "" if missing(value) else value
     )
-    made.tests["none"] = lambda value: value is None or value == ""
-    return made.from_string(text)
+    environment.tests["none"] = lambda value: value is None or value == ""
+    return environment.from_string(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.data import Example, Source, Splits
-from harness.data.restaurants import generate, words
+from harness.data.restaurants import make_splits, words
 from harness.errors import UserError
 from harness.metrics.slots import parse_mr
 
@@ -17,14 +17,14 @@ class Cuisine(Source):
 
     def load(self) -> Splits:
         try:
-            splits = generate(self.size, self.seed)
+            splits = make_splits(self.size, self.seed)
         except ValueError as error:
             raise UserError(f"data.size: {error}") from None
         return Splits(*(self._labelled(each) for each in (splits.train, splits.validation, splits.test)))
 
     def _labelled(self, examples: tuple[Example, ...]) -> tuple[Example, ...]:
         pairs = [(example.references[0], dict(parse_mr(example.source)).get("food")) for example in examples]
-        found = tuple(Example(text, (food,)) for text, food in pairs if food)
-        if stray := {e.references[0] for e in found} - set(self.classes or ()):
+        labelled = tuple(Example(text, (food,)) for text, food in pairs if food)
+        if stray := {e.references[0] for e in labelled} - set(self.classes or ()):
             raise UserError(f"data.classes: lacks {', '.join(sorted(stray))}; the foods are {', '.join(words().foods)}")
-        return found
+        return labelled

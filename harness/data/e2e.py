@@ -10,7 +10,8 @@ from typing import ClassVar
 from harness.data import Example, Source, Splits
 from harness.data.tables import read_hub
 from harness.errors import UserError
-from harness.texts import read, refuse_twins, table
+from harness.settings import Name
+from harness.texts import read_text, refuse_twins, table
 
 FILES = {"train": "trainset.csv", "validation": "devset.csv", "test": "testset_w_refs.csv"}
 
@@ -20,11 +21,11 @@ class E2E(Source):
 
     mr_form: ClassVar[bool] = True
 
-    path: str | None
+    path: Name | None
     """Folder with trainset.csv, devset.csv and testset_w_refs.csv, columns `mr,ref`."""
-    hub_id: str | None
+    hub_id: Name | None
     """A data set of the hub with the columns `meaning_representation` and `human_reference`."""
-    revision: str
+    revision: Name
 
     def load(self) -> Splits:
         if (self.path is None) == (self.hub_id is None):
@@ -56,23 +57,20 @@ class E2E(Source):
 
 def read_pairs(path: Path, delimiter: str = ",") -> list[tuple[str, str]]:
     """Pairs of MR and reference of a CSV file with the columns `mr,ref`. Raises UserError with file and line."""
+    text = read_text(path, absent=f"no such file; data.path names the folder with {', '.join(FILES.values())}")
     try:
-        found = table(read(path), delimiter)
-        names = next(found, (0, []))[1]
+        numbered = table(text, delimiter)
+        names = next(numbered, (0, []))[1]
         if not {"mr", "ref"} <= set(names):
             raise UserError(
                 f"{path}: needs the columns mr and ref, has {', '.join(names) or 'none: the file is empty'}"
             )
         refuse_twins(names, f"{path}, line 1")
         pairs = []
-        for number, cells in found:
+        for number, cells in numbered:
             row = dict.fromkeys(names, "") | dict(zip(names, cells, strict=False))
             pairs.append(_pair(row["mr"], row["ref"], f"{path}, line {number}"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; data.path names the folder with {', '.join(FILES.values())}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
-    except (OSError, csv.Error) as error:
+    except csv.Error as error:
         raise UserError(f"{path}: cannot be read ({error})") from None
     if not pairs:
         raise UserError(f"{path}: has a header and no rows")
@@ -92,4 +90,4 @@ def group(pairs: Iterable[tuple[str, str]]) -> tuple[Example, ...]:
     references: dict[str, list[str]] = {}
     for source, reference in pairs:
         references.setdefault(source, []).append(reference)
-    return tuple(Example(source, tuple(found)) for source, found in references.items())
+    return tuple(Example(source, tuple(texts)) for source, texts in references.items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from harness.data import Source, Splits
-from harness.data.restaurants import generate
+from harness.data.restaurants import make_splits
 from harness.errors import UserError
 
 
@@ -20,6 +20,6 @@ class Restaurants(Source):
 
     def load(self) -> Splits:
         try:
-            return generate(self.size, self.seed)
+            return make_splits(self.size, self.seed)
         except ValueError as error:
             raise UserError(f"data.size: {error}") from None

@@ -25,34 +25,34 @@ class Mix(Source):
     """In proportion to each other; 1 for a task that is not named."""
 
     def problems(self) -> list[str]:
-        found = []
+        lines = []
         if not self.tasks:
-            found.append("data.tasks: is empty; add one as in +data@data.tasks.NAME=gsm8k")
+            lines.append("data.tasks: is empty; add one as in +data@data.tasks.NAME=gsm8k")
         for name, task in self.tasks.items():
-            found += [problem.replace("data.", f"data.tasks.{name}.", 1) for problem in task.problems()]
+            lines += [problem.replace("data.", f"data.tasks.{name}.", 1) for problem in task.problems()]
             if task.head_classes is not None:
-                found.append(
+                lines.append(
                     f"data.tasks.{name}: a mixture has no classification head; use data.tasks.{name}.head=false"
                 )
             if isinstance(task, Mix):
-                found.append(f"data.tasks.{name}: is a mixture itself; name its tasks instead")
+                lines.append(f"data.tasks.{name}: is a mixture itself; name its tasks instead")
         for name, weight in self.task_weights.items():
             if name not in self.tasks:
-                found.append(f"data.task_weights.{name}: there is no such task; choose from: {', '.join(self.tasks)}")
+                lines.append(f"data.task_weights.{name}: there is no such task; choose from: {', '.join(self.tasks)}")
             if not (math.isfinite(weight) and weight > 0):
-                found.append(f"data.task_weights.{name}={weight}: must be above 0; leave the task out instead")
-        return found
+                lines.append(f"data.task_weights.{name}={weight}: must be above 0; leave the task out instead")
+        return lines
 
     def load(self) -> Splits:
-        made: dict[str, list[Example]] = {"train": [], "validation": [], "test": []}
+        by_split: dict[str, list[Example]] = {"train": [], "validation": [], "test": []}
         for name, task in self.tasks.items():
             try:
                 splits = data.load(task)[0]
             except UserError as error:
                 raise UserError(*(f"data.tasks.{name}: {problem}" for problem in error.problems)) from None
-            for split, examples in made.items():
+            for split, examples in by_split.items():
                 examples += [replace(example, task=name) for example in getattr(splits, split)]
-        return Splits(**{split: tuple(examples) for split, examples in made.items()})
+        return Splits(**{split: tuple(examples) for split, examples in by_split.items()})
 
     def of(self, example: Example) -> Source:
         if example.task not in self.tasks:

@@ -12,7 +12,8 @@ from harness.data import Example, Source, Splits, Templates
 from harness.data.splits import Names, Shares, splits_of
 from harness.data.tables import read_hub
 from harness.errors import UserError
-from harness.texts import lines, read
+from harness.settings import Name
+from harness.texts import lines, read_text
 
 
 class PlainText(Source):
@@ -24,13 +25,13 @@ class PlainText(Source):
     """Not used: a block has no prompt."""
     metrics: tuple[str, ...] = Field(default=(), strict=False)
     """Not used: blocks are scored by the likelihood of their tokens."""
-    path: str | None
+    path: Name | None
     """Folder of the files; None: from the hub."""
     files: Names
-    hub_id: str | None
-    hub_name: str | None
+    hub_id: Name | None
+    hub_name: Name | None
     """Configuration of the data set; None: its only one."""
-    revision: str
+    revision: Name
     hub_splits: Names
     shares: Shares
     """Of splits that name the same place."""
@@ -39,12 +40,12 @@ class PlainText(Source):
     """Characters that a block may have, unless one line has more."""
 
     def problems(self) -> list[str]:
-        found = super().problems()
+        wrong = super().problems()
         if self.path is None and self.hub_id is None:
-            found.append(f"data={self.name}: give data.path=FOLDER or data.hub_id=…")
+            wrong.append(f"data={self.name}: give data.path=FOLDER or data.hub_id=…")
         if self.chat:
-            found.append("data.chat=true: a text without a prompt has no turns; use data.chat=false")
-        return found
+            wrong.append("data.chat=true: a text without a prompt has no turns; use data.chat=false")
+        return wrong
 
     def render(self, example: Example) -> str:
         return ""
@@ -56,16 +57,16 @@ class PlainText(Source):
         else:
             assert self.hub_id is not None
             names, key = self.hub_splits, "data.hub_splits"
-            found = read_hub(self.hub_id, self.hub_name, self.revision, names.distinct())
-            if missing := [name for name, rows in found.items() if "text" not in rows[0]]:
+            tables = read_hub(self.hub_id, self.hub_name, self.revision, names.distinct())
+            if missing := [name for name, rows in tables.items() if "text" not in rows[0]]:
                 raise UserError(f"data.hub_id={self.hub_id}: the split {missing[0]} has no column text; choose another")
-            texts = {name: [row["text"] for row in rows] for name, rows in found.items()}
+            texts = {name: [row["text"] for row in rows] for name, rows in tables.items()}
             if stray := [name for name, each in texts.items() if not all(isinstance(text, str) for text in each)]:
                 raise UserError(f"data.hub_id={self.hub_id}: column text of {stray[0]} holds no texts; choose another")
-        made = {
+        examples = {
             name: [(block, Example(block, (block,))) for block in self._blocks(each)] for name, each in texts.items()
         }
-        return splits_of(made, names, self.shares, self.seed, key)
+        return splits_of(examples, names, self.shares, self.seed, key)
 
     def _blocks(self, texts: Sequence[str]) -> list[str]:
         """Lines that have text, joined while they fit; a block ends where an article's title (` = Title = `) begins."""
@@ -82,12 +83,7 @@ class PlainText(Source):
 
 
 def _read(path: Path) -> list[str]:
-    try:
-        text = read(path)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); data.files names the files in data.path") from None
+    text = read_text(path, absent="no such file; data.files names the files in data.path")
     if not text.strip():
         raise UserError(f"{path}: has no text; fill it, or name another file in data.files")
     return lines(text)

@@ -4,7 +4,7 @@ A source is a meaning representation (MR) such as `name[The Copper Kettle], eatT
 are three to six different ways to say exactly that. The form is that of Novikova et al. 2017, "The E2E Dataset"
 (https://aclanthology.org/W17-5525); every name, value and wording was written for this project.
 
-The words are in `assets/restaurants.yaml`. Read this file from the bottom: `generate` draws MRs and splits them,
+The words are in `assets/restaurants.yaml`. Read this file from the bottom: `make_splits` draws MRs and splits them,
 `describe` words one MR, `_Telling` is the grammar.
 """
 
@@ -191,39 +191,39 @@ class _Telling:
         return sentences
 
 
-def _is_a(told: _Telling, name: str) -> str:
-    text = f"{name} is {told.noun_phrase()}"
+def _is_a(telling: _Telling, name: str) -> str:
+    text = f"{name} is {telling.noun_phrase()}"
     # "near X that is by the river" or "with high prices that is cheap" would say it of the wrong noun
-    if told.left and told.left[0] in ("food", *JUDGED) and " with " not in text and told.rng.random() < 0.4:
-        text += f" that {told.predicates(2)}"
+    if telling.left and telling.left[0] in ("food", *JUDGED) and " with " not in text and telling.rng.random() < 0.4:
+        text += f" that {telling.predicates(2)}"
     return text
 
 
-def _there_is(told: _Telling, name: str) -> str:
-    return f"There is {told.noun_phrase(called=name)}"
+def _there_is(telling: _Telling, name: str) -> str:
+    return f"There is {telling.noun_phrase(called=name)}"
 
 
-def _place_first(told: _Telling, name: str) -> str:
-    place = told.place(1.0)
-    link = _pick((f"{name} is", f"you will find {name},"), told.rng)
-    return f"{place[0].upper()}{place[1:]}, {link} {told.noun_phrase()}"
+def _place_first(telling: _Telling, name: str) -> str:
+    place = telling.place(1.0)
+    link = _pick((f"{name} is", f"you will find {name},"), telling.rng)
+    return f"{place[0].upper()}{place[1:]}, {link} {telling.noun_phrase()}"
 
 
-def _apposition(told: _Telling, name: str) -> str:
-    phrase = told.noun_phrase(chance=0.3)
-    return f"{name}, {phrase}, {told.predicates(2)}" if told.left else f"{name} is {phrase}"
+def _apposition(telling: _Telling, name: str) -> str:
+    phrase = telling.noun_phrase(chance=0.3)
+    return f"{name}, {phrase}, {telling.predicates(2)}" if telling.left else f"{name} is {phrase}"
 
 
-def _predicates_first(told: _Telling, name: str) -> str:
-    if told.left[0] == "eatType":
-        told.left.append(told.left.pop(0))  # what it is comes later: "This bistro is cheap."
-    return f"{name} {told.predicates(2)}"
+def _predicates_first(telling: _Telling, name: str) -> str:
+    if telling.left[0] == "eatType":
+        telling.left.append(telling.left.pop(0))  # what it is comes later: "This bistro is cheap."
+    return f"{name} {telling.predicates(2)}"
 
 
-def _advice(told: _Telling, name: str) -> str:
-    told.left.remove("food")
-    opening = _pick(("For {}", "If you want {}", "Anyone who likes {} should"), told.rng).format(told.dishes())
-    return f"{opening}{'' if opening.endswith('should') else ','} try {name}, {told.noun_phrase()}"
+def _advice(telling: _Telling, name: str) -> str:
+    telling.left.remove("food")
+    opening = _pick(("For {}", "If you want {}", "Anyone who likes {} should"), telling.rng).format(telling.dishes())
+    return f"{opening}{'' if opening.endswith('should') else ','} try {name}, {telling.noun_phrase()}"
 
 
 def describe(slots: Mapping[str, str], plan: int, rng: random.Random) -> str:
@@ -239,9 +239,9 @@ def describe(slots: Mapping[str, str], plan: int, rng: random.Random) -> str:
             plans.append(_place_first)
         if "eatType" in slots:
             plans += [_there_is, _advice] if "food" in slots else [_there_is]
-    told = _Telling(slots, rng)
-    opening = plans[plan % len(plans)](told, slots["name"])
-    return ". ".join([opening, *told.rest()]) + "."
+    telling = _Telling(slots, rng)
+    opening = plans[plan % len(plans)](telling, slots["name"])
+    return ". ".join([opening, *telling.rest()]) + "."
 
 
 def to_source(slots: Mapping[str, str]) -> str:
@@ -266,7 +266,7 @@ def _references(slots: Mapping[str, str], rng: random.Random) -> tuple[str, ...]
     return tuple(texts)
 
 
-def generate(size: int, seed: int) -> Splits:
+def make_splits(size: int, seed: int) -> Splits:
     """`size` MRs with their references: 80% for training, 10% for validation, 10% for test.
 
     Equal arguments give equal data in every process. No two MRs share their attributes (all slots but the name), so the

@@ -13,6 +13,7 @@ from harness.data import Example, Source, Splits, filled
 from harness.data.splits import Names, Shares, splits_of
 from harness.data.tables import Row, read_hub, read_table
 from harness.errors import UserError, nearest
+from harness.settings import Name
 from harness.texts import refuse_half_pairs
 
 SEPARATOR = "|||"
@@ -25,13 +26,13 @@ class Rows(Source):
     In templates each column goes by its name; `row` is the whole row, for names with spaces: `row['#1 String']`.
     """
 
-    path: str | None
+    path: Name | None
     """Folder of the files; None: the rows are those of `hub_id`."""
-    hub_id: str | None
+    hub_id: Name | None
     """A data set of the hub, or a local folder with the same layout."""
-    hub_name: str | None
+    hub_name: Name | None
     """Which configuration of the data set; None: its only one."""
-    revision: str
+    revision: Name
     files: Names
     hub_splits: Names
     columns: tuple[str, ...] | None = Field(strict=False)
@@ -49,19 +50,19 @@ class Rows(Source):
 
     @model_validator(mode="before")
     @classmethod
-    def _classes_of_the_verbalizer(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or not isinstance(given.get("verbalizer"), dict):
-            return given
-        verbalizer = {str(label): text for label, text in given["verbalizer"].items()}  # YAML reads 0 and True as such
-        return given | {"verbalizer": verbalizer, "classes": list(dict.fromkeys(verbalizer.values()))}
+    def _classes_of_the_verbalizer(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not isinstance(values.get("verbalizer"), dict):
+            return values
+        verbalizer = {str(label): text for label, text in values["verbalizer"].items()}  # YAML reads 0 and True as such
+        return values | {"verbalizer": verbalizer, "classes": list(dict.fromkeys(verbalizer.values()))}
 
     def problems(self) -> list[str]:
-        found = super().problems()
+        lines = super().problems()
         if self.path is None and self.hub_id is None:
-            found.append(f"data={self.name}: give data.path=FOLDER or data.hub_id=…")
+            lines.append(f"data={self.name}: give data.path=FOLDER or data.hub_id=…")
         if self.head and self.classes is None:
-            found.append("data.head=true: there are no classes; give data.verbalizer={label: text, …}, or head=false")
-        return found
+            lines.append("data.head=true: there are no classes; give data.verbalizer={label: text, …}, or head=false")
+        return lines
 
     @property
     def templates(self) -> tuple[str, ...]:
@@ -81,8 +82,8 @@ class Rows(Source):
             assert self.hub_id is not None
             names, key = self.hub_splits, "data.hub_splits"
             tables = read_hub(self.hub_id, self.hub_name, self.revision, names.distinct())
-        found = {name: self._rendered(name, rows) for name, rows in tables.items()}
-        return splits_of(found, names, self.shares, self.seed, key)
+        examples = {name: self._rendered(name, rows) for name, rows in tables.items()}
+        return splits_of(examples, names, self.shares, self.seed, key)
 
     def _rendered(self, name: str, rows: Sequence[Row]) -> list[tuple[str, Example]]:
         """Each input, as the first template gives it, with its example.
@@ -93,7 +94,7 @@ class Rows(Source):
         texts: dict[str, str] = {}
         places: dict[str, str] = {}
         references: dict[str, list[str]] = {}
-        found = []
+        examples = []
         for number, row in enumerate(rows, 1):
             place = f"{name}, row {number}"
             identity = self._text(first, "data.prompt", row, place)
@@ -103,10 +104,10 @@ class Rows(Source):
                 texts[identity] = identity if drawn == first else self._text(drawn, "data.prompt", row, place)
             answers = self._answers(row, place)
             if self.classes is not None:
-                found.append((identity, Example(texts[identity], tuple(answers), place=place)))
+                examples.append((identity, Example(texts[identity], tuple(answers), place=place)))
             references.setdefault(identity, []).extend(answers)
         if self.classes is not None:
-            return found
+            return examples
         return [
             (each, Example(texts[each], tuple(answers), place=places[each])) for each, answers in references.items()
         ]
@@ -133,9 +134,9 @@ class Rows(Source):
         try:
             rendered = filled(text, row, row=row)
         except UndefinedError as error:
-            said = re.fullmatch(r"'([^']+)' is undefined", str(error))
-            where = f"{setting}: uses {{{{ {said[1]} }}}}" if said else f"{setting}: {error}"
-            remedy = nearest(said[1] if said else "", list(row))
+            undefined = re.fullmatch(r"'([^']+)' is undefined", str(error))
+            where = f"{setting}: uses {{{{ {undefined[1]} }}}}" if undefined else f"{setting}: {error}"
+            remedy = nearest(undefined[1] if undefined else "", list(row))
             raise UserError(f"{where}, which {place} does not have; {remedy}") from None
         except TemplateSyntaxError as error:
             raise UserError(f"{setting}: is not a Jinja template ({error}); correct it") from None

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from harness.data import Example, Splits
 from harness.errors import UserError
+from harness.results.scored import scored
 from harness.settings import Settings
 
 SPLITS = ("train", "validation", "test")
@@ -37,7 +38,7 @@ class Shares(Settings):
 
 
 def splits_of(
-    found: Mapping[str, Sequence[tuple[str, Example]]], names: Names, shares: Shares, seed: int, key: str
+    places: Mapping[str, Sequence[tuple[str, Example]]], names: Names, shares: Shares, seed: int, key: str
 ) -> Splits:
     """The splits of examples, each with what its input is known by, from each place in `names`.
 
@@ -45,19 +46,19 @@ def splits_of(
     other two, one of validation out of training: it must not be trained on, nor decide which step is scored. `key`: the
     setting that names the places. Raises UserError where a split is left without examples.
     """
-    made: dict[str, list[tuple[str, Example]]] = {}
-    for name, pairs in found.items():
+    pairs_of: dict[str, list[tuple[str, Example]]] = {}
+    for name, pairs in places.items():
         sharing = [split for split in SPLITS if getattr(names, split) == name]
         for split, inputs in divided(name, [identity for identity, _ in pairs], sharing, shares, seed).items():
-            made[split] = [pair for pair in pairs if pair[0] in inputs]
+            pairs_of[split] = [pair for pair in pairs if pair[0] in inputs]
     taken: set[str] = set()
-    kept = {}
+    splits = {}
     for split in reversed(SPLITS):
-        kept[split] = tuple(example for identity, example in made[split] if identity not in taken)
-        if not kept[split]:
+        splits[split] = tuple(example for identity, example in pairs_of[split] if identity not in taken)
+        if not splits[split]:
             raise UserError(f"{key}: every input of {split} is one of a later split too; name another place for it")
-        taken |= {identity for identity, _ in made[split]}
-    return Splits(**kept)
+        taken |= {identity for identity, _ in pairs_of[split]}
+    return Splits(**splits)
 
 
 def divided(name: str, inputs: Sequence[str], sharing: Sequence[str], shares: Shares, seed: int) -> dict[str, set[str]]:
@@ -69,10 +70,18 @@ def divided(name: str, inputs: Sequence[str], sharing: Sequence[str], shares: Sh
         raise UserError(f"{name}: {len(distinct)} inputs are too few for {', '.join(sharing)}; give more rows")
     random.Random(f"split {seed}").shuffle(distinct)
     weights = [getattr(shares, split) for split in sharing]
-    found, start = {}, 0
+    inputs_of, start = {}, 0
     for i, split in enumerate(sharing):
         end = round(len(distinct) * sum(weights[: i + 1]) / sum(weights))
         end = min(max(end, start + 1), len(distinct) - (len(sharing) - i - 1))
-        found[split] = set(distinct[start:end])
+        inputs_of[split] = set(distinct[start:end])
         start = end
-    return found
+    return inputs_of
+
+
+def by_task(examples: Sequence[Example], count: int | None) -> list[Example]:
+    """`count` examples of each task of a mixture, as they are `scored`, in the order of the file; all for None."""
+    tasks: dict[str, list[Example]] = {}
+    for example in examples:
+        tasks.setdefault(example.task, []).append(example)
+    return [alike[i] for alike in tasks.values() for i in scored(len(alike), count)]

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.sections import Energy
+from harness.results.sections import Energy
 
 POWERCAP = Path("/sys/class/powercap")
 """Where Linux has the counters of RAPL: https://docs.kernel.org/power/powercap/powercap.html"""
@@ -35,11 +35,11 @@ class _Domain:
 
 def domains(powercap: Path) -> list[_Domain]:
     """The counters of processors and of memory; those of parts of a processor are in its own. Raises OSError."""
-    found = []
+    counters = []
     for place in sorted(powercap.glob("intel-rapl:*")):
         if (place / "name").read_text().strip().partition("-")[0] in ("package", "dram"):
-            found.append(_Domain(place, int((place / "max_energy_range_uj").read_text())))
-    return found
+            counters.append(_Domain(place, int((place / "max_energy_range_uj").read_text())))
+    return counters
 
 
 class EnergyMeter:

@@ -46,7 +46,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def _lacking() -> dict[Any, Callable[..., int]]:
     """By operation that torch's table lacks: its count."""
-    found: dict[Any, Callable[..., int]] = {
+    formulas: dict[Any, Callable[..., int]] = {
         aten.addmm_: lambda _sum, a, b, **_: 2 * a.numel() * b.shape[1],
         aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop,
         aten._scaled_dot_product_flash_attention_for_cpu_backward: sdpa_backward_flop,
@@ -59,8 +59,8 @@ def _lacking() -> dict[Any, Callable[..., int]]:
     }
     for name, count in quantized.items():
         if hasattr(torch.ops.bitsandbytes, name):
-            found[getattr(torch.ops.bitsandbytes, name)] = count
-    return found
+            formulas[getattr(torch.ops.bitsandbytes, name)] = count
+    return formulas
 
 
 def gemm_peak(device: str, dtype: torch.dtype) -> float:

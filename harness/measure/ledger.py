@@ -13,28 +13,13 @@ import itertools
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Protocol
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-if TYPE_CHECKING:
-    from harness.measure.resident import View
-
-Owner = Literal[
-    "base_weights",
-    "quantization_constants",
-    "adapter",
-    "gradients",
-    "optimizer_state",
-    "activations",
-    "temporaries",
-    "kv_cache",
-]
-Phase = Literal["load", "forward", "backward", "step", "evaluate", "generate"]
-OWNERS: tuple[Owner, ...] = get_args(Owner)
-PHASES: tuple[Phase, ...] = get_args(Phase)
+from harness.results.sections import OWNERS, PHASES, TRAINING, Owner, Phase
 
 BLOCK = {"cuda": 512, "cpu": 1}
 """Bytes that an allocation is rounded up to: by torch's CUDA allocator; on a CPU torch asks malloc for just what it
@@ -65,6 +50,19 @@ class Moment:
     """The largest tensors of that moment, largest first."""
 
 
+class DeviceView(Protocol):
+    """What looks at the device while the ledger counts."""
+
+    def begin(self, phase: Phase) -> None:
+        """A phase begins."""
+
+    def operation(self, phase: Phase, ledger: Ledger) -> None:
+        """An operation has ended."""
+
+    def end(self, phase: Phase) -> None:
+        """The phase has ended."""
+
+
 class _Block:
     """A storage. Who owns it may turn out later, so the sums are made at the end."""
 
@@ -81,7 +79,7 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Enter it, name phases, claim what is known; afterwards ask for `peaks`.
     """
 
-    def __init__(self, device: str, block: int, model: torch.nn.Module, view: View | None = None) -> None:
+    def __init__(self, device: str, block: int, model: torch.nn.Module, view: DeviceView | None = None) -> None:
         """`device`: type of the device that is counted; `block`: bytes that each storage is rounded up to; `view`:
         looks at the device meanwhile."""
         super().__init__()  # type: ignore[no-untyped-call]
@@ -229,14 +227,13 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """
         self._live.clear()
         held: dict[_Block, None] = {}
-        found: dict[Phase, Moment] = {}
+        moments: dict[Phase, Moment] = {}
         state = list(dict.fromkeys(block for block, _ in self._events if block.owner == "optimizer_state"))
         bounds = [*self._phases, (len(self._events), "load")]
-        training = ("forward", "backward", "step")
         _apply(held, self._events[: self._phases[0][0]])
         total = sum(block.bytes for block in held)
         for (first, phase), (end, _) in itertools.pairwise(bounds):
-            more = sum(block.bytes for block in state) if phase in training else 0
+            more = sum(block.bytes for block in state) if phase in TRAINING else 0
             peak, at, current = total, first, total
             for index in range(first, end):
                 block, change = self._events[index]
@@ -244,13 +241,13 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     current += change * block.bytes
                     if current > peak:
                         peak, at = current, index + 1
-            if phase not in found or peak + more > found[phase].bytes:
+            if phase not in moments or peak + more > moments[phase].bytes:
                 chosen = dict(held)
                 _apply(chosen, self._events[first:at])
-                found[phase] = _moment([*chosen, *(state if more else ())], largest)
+                moments[phase] = _moment([*chosen, *(state if more else ())], largest)
             _apply(held, self._events[first:end])
             total = current
-        return {phase: found[phase] for phase in PHASES if phase in found}
+        return {phase: moments[phase] for phase in PHASES if phase in moments}
 
 
 def _dense(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
 
 class Stopwatch:
-    """Runs from when it is made. On a GPU parts are told by events in its queue, which wait for nothing: the device is
+    """Runs from when it is made. On a GPU parts are timed by events in its queue, which wait for nothing: the device is
     synchronized at both ends alone."""
 
     def __init__(self, device: torch.device) -> None:
@@ -21,6 +23,12 @@ class Stopwatch:
         self._started = self._last = time.perf_counter()
         if self._cuda:
             self._record("")
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """What happens inside, and since the last part, is spent on this one."""
+        yield
+        self.lap(name)
 
     def lap(self, part: str) -> None:
         """The time since the last call was spent on `part`."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from harness.measure.machine import SHORTEST
-from harness.sections import Machine, Throughput
-
-PARTS = ("data", "forward", "backward", "step", "logging")
+from harness.measure.noise import SHORTEST
+from harness.results.sections import STEP_PARTS, Machine, Throughput
 
 
 def throughput(curve: Sequence[dict[str, float]], warm_up: int, gemm: float) -> Throughput | None:
@@ -41,7 +39,7 @@ def throughput(curve: Sequence[dict[str, float]], warm_up: int, gemm: float) -> 
 
 def _shares(timed: Sequence[dict[str, float]]) -> dict[str, float] | None:
     known = [line for line in timed if "data_seconds" in line]
-    sums = {part: sum(line[f"{part}_seconds"] for line in known) for part in PARTS}
+    sums = {part: sum(line[f"{part}_seconds"] for line in known) for part in STEP_PARTS}
     return {part: seconds / sum(sums.values()) for part, seconds in sums.items()} if known else None
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from harness import targets
-from harness.settings import Settings
+from harness.models import roles
+from harness.settings import Name, Settings
 
 if TYPE_CHECKING:
     import torch
@@ -108,7 +108,7 @@ class Method(Settings):
     recomputes: ClassVar[bool] = True
     """Works with gradient checkpointing."""
 
-    name: str
+    name: Name
     lr: Annotated[float, Field(gt=0)] | None = None
     """Peak learning rate."""
     default_roles: list[str] = Field(default_factory=list)
@@ -138,7 +138,7 @@ class Method(Settings):
         return []
 
     def warnings(self, model: Any, site: Site) -> list[str]:
-        """What is allowed here but hardly meant, a line each. `model`: before `apply`."""
+        """What is legal but probably a mistake, a line each. `model`: before `apply`."""
         return list(site.left_out)
 
     def parameter_groups(self, model: Any) -> list[dict[str, Any]]:
@@ -183,15 +183,15 @@ class Method(Settings):
     def ready(self, model: Any, endings: list[str]) -> None:
         """Make the layers of a base whose names end so ready for this method, in place: `targets.prepare`, and a weight
         of its own for each where the method's start changes it."""
-        from harness.fused import untie
+        from harness.models.split_layers import untie
 
-        targets.prepare(model, endings)
+        roles.prepare(model, endings)
         if self.rewrites:
             untie(model, endings)
 
     def merge(self, model: Any) -> Any:
         """The model with the adapter folded into the base's weights. Only where `facts.merges`."""
-        from harness.fused import restore, untie
+        from harness.models.split_layers import restore, untie
 
         untie(model.get_base_model())
         return restore(model.merge_and_unload())

@@ -65,8 +65,8 @@ class BottleneckLayer(nn.Module, BaseTunerLayer):
                 config = self.configs[name]
                 down: Any = self.bottleneck_down[name]
                 up = self.bottleneck_up[name]
-                given = x if config.parallel else result
-                inner = getattr(torch.nn.functional, config.nonlinearity)(down(given.to(down.weight.dtype)))
+                source = x if config.parallel else result
+                inner = getattr(torch.nn.functional, config.nonlinearity)(down(source.to(down.weight.dtype)))
                 result = result + (config.scale * up(inner)).to(result.dtype)
         return result
 
@@ -81,7 +81,7 @@ class BottleneckModel(BaseTuner):
     tuner_layer_cls = BottleneckLayer
     target_module_mapping = {}  # noqa: RUF012  # as PEFT declares it
 
-    def _create_and_replace(
+    def _create_and_replace(  # noqa: PLR0913  # as PEFT declares it
         self,
         peft_config: Any,
         adapter_name: str,

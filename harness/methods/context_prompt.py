@@ -47,14 +47,14 @@ class ContextPromptTuning(InputVectors):
         """The ids of the context's tokens, and their kinds."""
         ids: list[int] = []
         kinds: list[int] = []
-        found = 0
+        complete = 0
         for batch in site.batches():
             for row, mask, labels in zip(batch["input_ids"], batch["attention_mask"], batch["labels"], strict=True):
                 length = int(mask.sum())
                 ids += row[:length].tolist()
-                kinds += [KINDS * found + (INPUT if x == -100 else LABEL) for x in labels[:length].tolist()]
-                found += 1
-                if found == self.examples:
+                kinds += [KINDS * complete + (INPUT if x == -100 else LABEL) for x in labels[:length].tolist()]
+                complete += 1
+                if complete == self.examples:
                     return ids, kinds
         raise AssertionError("training batches never end")
 

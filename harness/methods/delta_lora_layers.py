@@ -65,7 +65,7 @@ class DeltaVariant(Adding):
 class DeltaLoraModel(LoraModel):
     """PEFT's LoRA with the term in each of its layers."""
 
-    def _create_and_replace(  # type: ignore[override]
+    def _create_and_replace(  # type: ignore[override]  # noqa: PLR0913
         self,
         lora_config: Any,
         adapter_name: str,

@@ -39,8 +39,8 @@ class MultitaskPromptTuning(InputVectors):
 def _of_one_task(model: Any) -> Any:
     """PEFT asks for the task of each text; there is one."""
 
-    def task_zero(_encoder: Any, given: tuple[Any, Any]) -> tuple[Any, Any]:
-        return given[0], given[0].new_zeros(len(given[0]))
+    def task_zero(_encoder: Any, arguments: tuple[Any, Any]) -> tuple[Any, Any]:
+        return arguments[0], arguments[0].new_zeros(len(arguments[0]))
 
     model.prompt_encoder["default"].register_forward_pre_hook(task_zero)
     return model

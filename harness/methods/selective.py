@@ -53,8 +53,8 @@ class Selective(Method):
         from safetensors.torch import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
-        kept = {name: p.detach().contiguous() for name, p in model.named_parameters() if p.requires_grad}
-        save_file(kept, folder / WEIGHTS)
+        weights = {name: p.detach().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+        save_file(weights, folder / WEIGHTS)
         return (folder / WEIGHTS).stat().st_size
 
     def load(self, model: Any, folder: Path) -> Any:
@@ -74,25 +74,25 @@ class BitFit(Selective):
     """All biases (Ben Zaken et al. 2022, https://arxiv.org/abs/2106.10199), those of normalizations included."""
 
     def chosen(self, model: Any) -> list[Any]:
-        found = [p for name, p in model.named_parameters() if name.rpartition(".")[2] == "bias"]
-        if not found:
+        biases = [p for name, p in model.named_parameters() if name.rpartition(".")[2] == "bias"]
+        if not biases:
             kind = model.config.model_type
             raise UserError(
                 f"method={self.name}: {kind} has no biases to train; use method=layer_norms, or another model"
             )
-        return found
+        return biases
 
 
 class LayerNorms(Selective):
     """Gains and biases of all normalizations (Zhao et al. 2023, https://arxiv.org/abs/2312.11420)."""
 
     def chosen(self, model: Any) -> list[Any]:
-        found = [p for module in norms(model) for p in module.parameters(recurse=False)]
-        if not found:
+        parameters = [p for module in norms(model) for p in module.parameters(recurse=False)]
+        if not parameters:
             raise UserError(
                 f"method={self.name}: {model.config.model_type} has no normalizations to train; use method=lora"
             )
-        return found
+        return parameters
 
 
 class TopLayers(Selective):

@@ -131,9 +131,9 @@ class PrefixTuning(Method):
         import torch
         from peft import PrefixTuningConfig, get_peft_model
 
-        given = token_ids(site, self.init_text, self.virtual_tokens).to(model.get_input_embeddings().weight.device)
+        ids = token_ids(site, self.init_text, self.virtual_tokens).to(model.get_input_embeddings().weight.device)
         with torch.no_grad():
-            cache = model(input_ids=given[None], use_cache=True).past_key_values
+            cache = model(input_ids=ids[None], use_cache=True).past_key_values
         config = PrefixTuningConfig(task_type=site.task_type, num_virtual_tokens=self.virtual_tokens)
         adapted: Any = get_peft_model(model, config)
         # PEFT reads a row as layer by layer the keys of all heads, then the values: [tokens, layers * 2 * heads * size]

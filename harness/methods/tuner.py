@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from harness.errors import UserError, first_line, nearest
 from harness.methods import Method, Site
-from harness.targets import above_smaller_side
+from harness.models.roles import above_smaller_side
 
 Rank = Annotated[int, Field(ge=1, le=65536)]
 """Inner dimension of a product; no layer of any model is wider than the upper limit."""
@@ -43,10 +43,10 @@ class Tuner(Method):
 
     def fields(self, model: Any, site: Site) -> dict[str, Any]:
         """The fields of PEFT's configuration for this model and site."""
-        given: dict[str, Any] = {"task_type": site.task_type, **self.options}
+        options: dict[str, Any] = {"task_type": site.task_type, **self.options}
         if self.adapts_modules:
-            given["target_modules"] = site.modules
-        return given
+            options["target_modules"] = site.modules
+        return options
 
     def config(self, model: Any, site: Site) -> Any:
         """PEFT's configuration. Raises UserError for a field that it does not have or refuses."""

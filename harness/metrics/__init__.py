@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.errors import UserError, nearest
-from harness.sections import Better
+from harness.errors import UserError, first_line, nearest
+from harness.results.sections import Better
 
 OfSums = Callable[[ArrayLike], NDArray[np.float64]]
 """Scores, shape [...], of statistics summed over examples, shape [..., statistics]."""
@@ -54,9 +54,9 @@ def of_sums(score: str) -> OfSums | None:
     A family says so of its scores in `OF_SUMS`; nothing is scored, and Java is not needed.
     """
     for family in families():
-        found: dict[str, OfSums] = getattr(importlib.import_module(f"harness.metrics.{family}"), "OF_SUMS", {})
-        if score in found:
-            return found[score]
+        by_score: dict[str, OfSums] = getattr(importlib.import_module(f"harness.metrics.{family}"), "OF_SUMS", {})
+        if score in by_score:
+            return by_score[score]
     return None
 
 
@@ -74,16 +74,51 @@ def compute(
     """The scores of these families: one prediction and at least one reference an example.
 
     `sources`, the inputs, are needed by families that look at them (`slots`, `surface`).
-    Raises UserError for an unknown family, unequal counts, and an example without references.
+    Raises UserError for an unknown family, unequal counts, and an example without references; MetricFailed where a
+    family raises an error or gives what are no scores.
     """
     known = families()
     if unknown := [name for name in names if name not in known]:
         raise UserError(*(f"metric {name}: there is none of that name; {nearest(name, known)}" for name in unknown))
     check(predictions, references)
-    found: dict[str, Score] = {}
+    scores: dict[str, Score] = {}
     for name in names:
-        found |= importlib.import_module(f"harness.metrics.{name}").compute(predictions, references, sources)
-    return found
+        try:
+            more = importlib.import_module(f"harness.metrics.{name}").compute(predictions, references, sources)
+        except UserError:
+            raise
+        except Exception as error:  # of whatever a family does: which one it was is what one wants to know
+            raise MetricFailed(f"metric {name}: {type(error).__name__}: {first_line(error)}") from error
+        if why := _no_scores(more, len(predictions)) or _twice(more, scores):
+            raise MetricFailed(f"metric {name}: {why}")
+        scores |= more
+    return scores
+
+
+class MetricFailed(UserError):
+    """A family of scores that raised an error, or gave what are no scores."""
+
+
+def _no_scores(scores: object, examples: int) -> str | None:
+    """Why what a family gave are no scores of so many examples."""
+    if not isinstance(scores, dict) or not all(isinstance(name, str) for name in scores):
+        return f"gave {type(scores).__name__}, and not scores by their names"
+    for name, one in scores.items():
+        if not isinstance(one, Score):
+            return f"gave {type(one).__name__} for {name}, and not a Score"
+        if not isinstance(one.value, float | int | None):
+            return f"{name} has a value of type {type(one.value).__name__}, and not a number or None"
+        for what in ("examples", "statistics"):
+            parts = getattr(one, what)
+            if parts is not None and len(parts) != examples:
+                return f"{name} has {len(parts)} {what} for {examples} predictions"
+    return None
+
+
+def _twice(more: dict[str, Score], scores: dict[str, Score]) -> str | None:
+    """Why scores cannot stand beside those of other families."""
+    both = sorted(more.keys() & scores.keys())
+    return f"gives {', '.join(both)}, as another family does; name one of them" if both else None
 
 
 def check(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> None:

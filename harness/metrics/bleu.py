@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from sacrebleu.metrics.bleu import BLEU
 
 from harness.metrics import Score, check, ratio
-from harness.metrics._sacrebleu import ref_counts, streams
-from harness.metrics._unicode import NAME, blind, tokens, unspaced
+from harness.metrics.tools.sacrebleu_references import ref_counts, streams
+from harness.metrics.tools.unicode import NAME, blind, tokens, unspaced
 
 ORDER = 4
 """Words of the longest n-grams."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pycocoevalcap.cider.cider_scorer import CiderScorer
 
 from harness.metrics import Score
-from harness.metrics._ptb import tokenized
+from harness.metrics.tools.ptb import tokenized
 
 
 def compute(

@@ -21,18 +21,18 @@ def compute(
     for each class of the references whether it is right (true positive), predicted, expected; then 1.
     """
     expected = [group[0].strip() for group in references]
-    given = [text.strip() for text in predictions]
+    answers = [text.strip() for text in predictions]
     classes = sorted(set(expected))
     rows = tuple(
         (*(float(x) for c in classes for x in (p == c and e == c, p == c, e == c)), 1.0)
-        for p, e in zip(given, expected, strict=True)
+        for p, e in zip(answers, expected, strict=True)
     )
-    right = tuple(float(p == e) for p, e in zip(given, expected, strict=True))
+    right = tuple(float(p == e) for p, e in zip(answers, expected, strict=True))
     library = f"scikit-learn:{version('scikit-learn')}"
-    found = {
-        "accuracy": Score(accuracy(given, expected), "accuracy|equal texts", right),
+    known = {
+        "accuracy": Score(accuracy(answers, expected), "accuracy|equal texts", right),
         "macro_f1": Score(
-            macro_f1(given, expected, classes),
+            macro_f1(answers, expected, classes),
             f"f1|mean over the references' classes|{library}",
             None,
             rows,
@@ -42,23 +42,26 @@ def compute(
     positive = positive_class(classes)
     if positive is None:
         reason = f"needs two classes in the references, which have {len(classes)}"
-        return found | {"f1": Score(None, f"f1|{library}", reason=reason), **matthews(given, expected, rows, library)}
+        return known | {
+            "f1": Score(None, f"f1|{library}", reason=reason),
+            **matthews(answers, expected, rows, library),
+        }
     from sklearn.metrics import f1_score
 
-    value = float(f1_score([e == positive for e in expected], [p == positive for p in given], zero_division=0.0))
+    value = float(f1_score([e == positive for e in expected], [p == positive for p in answers], zero_division=0.0))
     chosen = tuple(row[3 * classes.index(positive) : 3 * classes.index(positive) + 3] for row in rows)
-    found["f1"] = Score(value, f"f1|positive:{positive}|{library}", None, chosen, f1_of_sums)
-    return found | matthews(given, expected, rows, library)
+    known["f1"] = Score(value, f"f1|positive:{positive}|{library}", None, chosen, f1_of_sums)
+    return known | matthews(answers, expected, rows, library)
 
 
 def matthews(
-    given: Sequence[str], expected: Sequence[str], rows: tuple[tuple[float, ...], ...], library: str
+    answers: Sequence[str], expected: Sequence[str], rows: tuple[tuple[float, ...], ...], library: str
 ) -> dict[str, Score]:
     """Matthews' correlation; answers that are no class of the references are one class of their own."""
     from sklearn.metrics import matthews_corrcoef
 
     classes = set(expected)
-    value = float(matthews_corrcoef(expected, [p if p in classes else "\0" for p in given]))
+    value = float(matthews_corrcoef(expected, [p if p in classes else "\0" for p in answers]))
     return {"matthews": Score(value, f"matthews|{library}", None, rows, matthews_of_sums)}
 
 

@@ -29,9 +29,9 @@ def compute(
         raise UserError(
             f"metric correlation: the reference of item {item + 1} is no number: {references[item][0][:40]}"
         )
-    given = [_number(text) for text in predictions]
+    answers = [_number(text) for text in predictions]
     library = f"scipy:{version('scipy')}"
-    x, y = [n for n in given if n is not None], [n for n in expected if n is not None]
+    x, y = [n for n in answers if n is not None], [n for n in expected if n is not None]
     reason = None
     if len(x) < len(y):
         reason = f"{len(y) - len(x)} of {len(y)} predictions are no numbers"

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from pycocoevalcap.meteor import meteor
 
 from harness.metrics import Score, ratio
-from harness.metrics._java import JavaFailed, run_java
-from harness.metrics._ptb import tokenized
-from harness.metrics._unicode import blind
+from harness.metrics.tools.java import JavaFailed, run_java
+from harness.metrics.tools.ptb import tokenized
+from harness.metrics.tools.unicode import blind
 
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
 """METEOR 1.5's own for English: recall's weight, fragmentation's exponent and weight, weight of content words."""

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
 from harness.metrics import Score, ratio
-from harness.metrics._unicode import NAME, tokens, unspaced
+from harness.metrics.tools.unicode import NAME, tokens, unspaced
 
 ORDER = 5
 BETA = log(0.5) / log(1.5) ** 2
@@ -48,20 +48,20 @@ def compute(
         sizes = [max(len(words) - n, 0) for n in range(ORDER)]
         length = sum(map(len, lists))
         rows.append((*gained, *sizes, len(words), length, len(lists), 1, length / len(lists)))
-    found = {}
+    scores = {}
     for (name, combine), length_of in zip(OF_SUMS.items(), ("perl", "pymteval"), strict=True):
         signature = f"nist|order:{ORDER}|tok:{name_of}|case:lc|length:{length_of}|sacrebleu:{version('sacrebleu')}"
         value, each = float(combine(np.sum(rows, axis=0))), tuple(combine(rows).tolist())
-        found[name] = Score(value, signature, each, tuple(rows), combine)
-    return found
+        scores[name] = Score(value, signature, each, tuple(rows), combine)
+    return scores
 
 
 def tokenizer(references: Sequence[Sequence[str]]) -> tuple[str, Callable[[str], list[str]]]:
     """The tokenizer that reads these references and what is scored against them, with its name."""
     if unspaced(references):
         return NAME, tokens
-    made = Tokenizer13a()  # type: ignore[no-untyped-call]
-    return "13a", lambda text: made(text.lower().rstrip()).split()
+    tokenize = Tokenizer13a()  # type: ignore[no-untyped-call]
+    return "13a", lambda text: tokenize(text.lower().rstrip()).split()
 
 
 def ngrams(words: Sequence[str]) -> Counts:

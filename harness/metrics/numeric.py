@@ -33,5 +33,5 @@ def compute(
 
 def last_number(text: str) -> Decimal | None:
     """The last number in `text`, None where there is none."""
-    found = _NUMBER.findall(text)
-    return Decimal(re.sub(r"[,$\s]", "", found[-1])) if found else None
+    numbers = _NUMBER.findall(text)
+    return Decimal(re.sub(r"[,$\s]", "", numbers[-1])) if numbers else None

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from harness.metrics import Score
-from harness.metrics._unicode import NAME, unspaced, words
+from harness.metrics.tools.unicode import NAME, unspaced, words
 
 _SIGNATURE = "squad|case:lc|punct:no|articles:no|refs:best"
 
@@ -41,8 +41,8 @@ def normal(text: str) -> str:
 def token_f1(text: str, reference: str, any_script: bool = False) -> float:
     """Harmonic mean of precision and recall of words, 0 to 1. An empty answer is right where the reference is empty."""
     parted = words if any_script else str.split
-    given, wanted = parted(normal(text)), parted(normal(reference))
-    if not given or not wanted:
-        return float(given == wanted)
-    common = sum((Counter(given) & Counter(wanted)).values())
-    return 2 * common / (len(given) + len(wanted))
+    answer, wanted = parted(normal(text)), parted(normal(reference))
+    if not answer or not wanted:
+        return float(answer == wanted)
+    common = sum((Counter(answer) & Counter(wanted)).values())
+    return 2 * common / (len(answer) + len(wanted))

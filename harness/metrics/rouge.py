@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from harness.metrics import Score
-from harness.metrics._unicode import NAME, blind, words
+from harness.metrics.tools.unicode import NAME, blind, words
 
 if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer
@@ -43,7 +43,7 @@ def compute(
     a to z and digits; words of any script where some reference has none such, or most in another script than Latin.
     """
     any_script = blind(references) or any(words(t) and not _OFFICIAL.search(t.lower()) for g in references for t in g)
-    found = [parts(text, group, any_script) for text, group in zip(predictions, references, strict=True)]
+    overlaps = [parts(text, group, any_script) for text, group in zip(predictions, references, strict=True)]
     tokens = f"tok:{NAME}|" if any_script else ""
     signature = f"rouge|f1|refs:best|stem:no|{tokens}rouge-score:{version('rouge-score')}"
     scores = {}
@@ -53,7 +53,7 @@ def compute(
             reason = "no reference has two words" if longest else "no reference has words"
             scores[kind] = Score(None, signature, reason=reason)
             continue
-        each = tuple(100 * one[kind].f1 for one in found)
+        each = tuple(100 * one[kind].f1 for one in overlaps)
         scores[kind] = Score(fmean(each), signature, each, official=0.01)
     return scores
 

@@ -8,7 +8,7 @@ from statistics import fmean
 from pycocoevalcap.rouge.rouge import Rouge
 
 from harness.metrics import Score
-from harness.metrics._ptb import tokenized
+from harness.metrics.tools.ptb import tokenized
 
 
 def compute(

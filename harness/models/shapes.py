@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import field_validator
 
-from harness.errors import UserError, first_line, nearest
-from harness.models import BaseModelSource, Classes, label_options
+from harness.errors import UserError, nearest, reason
+from harness.models import BaseModelSource, Classes, label_options, refuse_sizes
 from harness.models.tiny import character_tokenizer
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class ShapeModel(BaseModelSource):
     @field_validator("shape")
     @classmethod
     def _heads_divide(cls, shape: dict[str, Any]) -> dict[str, Any]:
+        refuse_sizes("the shape", shape)
         width, heads = shape.get("hidden_size"), shape.get("num_attention_heads")
         groups = shape.get("num_key_value_heads")
         if width and heads and not {"head_dim", "d_kv"} & set(shape) and width % heads:
@@ -54,8 +55,8 @@ class ShapeModel(BaseModelSource):
             )
         try:
             config: Any = AutoConfig.for_model(self.architecture, **self.shape, **label_options(classes))
-        except (TypeError, ValueError) as error:
-            raise UserError(f"model.shape: {first_line(error)}; see transformers' {self.architecture} config") from None
+        except Exception as error:  # each configuration checks itself in its own way
+            raise UserError(f"model.shape: {reason(error)}; see transformers' {self.architecture} config") from None
         return config, character_tokenizer()
 
     def load(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import string
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from pydantic import Field
 
 from harness.errors import UserError, nearest
 from harness.models import BaseModelSource, Classes, auto_class, label_options
@@ -56,9 +58,9 @@ class TinyRandom(BaseModelSource):
 
     architecture: str = "llama"
     """transformers' model_type; one of those in `OWN`."""
-    seed: int = 0
-    hidden_size: int = 64
-    context: int = 1024
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    hidden_size: Annotated[int, Field(ge=8, multiple_of=8)] = 64
+    context: Annotated[int, Field(ge=1)] = 1024
     """Positions, in tokens."""
 
     def identity(self) -> dict[str, Any]:

@@ -7,7 +7,8 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.errors import UserError
+from harness.errors import Parser, UserError
+from reports.formats.output import at_least, folder
 from reports.gate.baseline import load, write
 from reports.gate.command import add_baseline, add_output, check_alpha, tell
 from reports.gate.compare import compare
@@ -17,31 +18,37 @@ from reports.gate.measure import measure, of_folder
 REPEATS = 5
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    made = argparse.ArgumentParser(prog="python -m reports baseline", description=__doc__)
-    actions = made.add_subparsers(dest="action", required=True)
+    commands = Parser(prog="python -m reports baseline", description=__doc__)
+    actions = commands.add_subparsers(dest="action", required=True)
     save = actions.add_parser("save", help="a first baseline, of a sweep")
     save.add_argument("sweep", metavar="SWEEP")
     save.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for every run of it")
     accept = actions.add_parser("accept", help="replace the baseline's figures and say why")
     for action in (save, accept):
         add_baseline(action)
-        action.add_argument("--results", type=Path, metavar="FOLDER", help="take records there; default: measure anew")
-        action.add_argument("--repeats", type=int, metavar="N", help=f"measured anew; default: {REPEATS}, or as before")
+        action.add_argument(
+            "--results", type=folder, metavar="FOLDER", help="take records there; default: measure anew"
+        )
+        action.add_argument(
+            "--repeats", type=at_least(1), metavar="N", help=f"measured anew; default: {REPEATS}, or as before"
+        )
         action.add_argument("--reason", required=action is accept, default="the first baseline")
     compared = actions.add_parser("compare", help="records that there are; exit code 1 on a regression")
     add_baseline(compared)
     compared.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="FOLDER", help="default: %(default)s"
+        "--results", type=folder, default=Path("results"), metavar="FOLDER", help="default: %(default)s"
     )
     add_output(compared)
-    return made
+    return commands
 
 
 def main(arguments: list[str]) -> int:
     """Do one of the three."""
     options = parser().parse_args(arguments)
+    if options.action != "compare" and not options.reason.strip():
+        raise UserError("--reason: is empty; say why these figures are the right ones")
     act = {"save": _save, "accept": _accept, "compare": _compare}[options.action]
     return act(options)
 
@@ -69,12 +76,10 @@ def _figures(options: argparse.Namespace, sweep: str, overrides: list[str], repe
     if options.results:
         return of_folder(options.results, sweep, overrides)
     with tempfile.TemporaryDirectory() as folder:
-        return measure(sweep, overrides, range(max(1, options.repeats or repeats)), Path(folder))
+        return measure(sweep, overrides, range(options.repeats or repeats), Path(folder))
 
 
 def _write(options: argparse.Namespace, new: Baseline, earlier: list[Acceptance]) -> int:
-    if not options.reason.strip():
-        raise UserError("--reason: is empty; say why these figures are the right ones")
     accepted = [*earlier, Acceptance(date=datetime.now(UTC).date().isoformat(), reason=options.reason.strip())]
     write(options.baseline, new.model_copy(update={"accepted": accepted}))
     print(f"{options.baseline}: {len(new.runs)} runs, {new.repeats} repeats")

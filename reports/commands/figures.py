@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from reports.output import write
-from reports.read import Sweep, load_all
+from harness.errors import Parser
+from reports.formats.output import folder, write
+from reports.read.runs import Sweep, load_all
 
 FOLDER = Path(__file__).parents[1] / "figures"
 
@@ -25,26 +26,26 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    made = argparse.ArgumentParser(
+    options = Parser(
         prog="python -m reports figures",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="example:\n  python -m reports figures methods --only pareto --format png --output figures",
     )
-    made.add_argument("sweeps", nargs="+", metavar="SWEEP", help="name of a sweep in the results folder")
-    made.add_argument(
-        "--results", type=Path, action="append", metavar="FOLDER", help="may be repeated; default: results"
+    options.add_argument("sweeps", nargs="+", metavar="SWEEP", help="name of a sweep in the results folder")
+    options.add_argument(
+        "--results", type=folder, action="append", metavar="FOLDER", help="may be repeated; default: results"
     )
-    made.add_argument("--output", type=Path, default=Path("figures"), metavar="FOLDER", help="default: %(default)s")
-    made.add_argument("--format", choices=("svg", "png"), default="svg", help="default: %(default)s; png: 100 dpi")
-    made.add_argument("--only", action="append", choices=names(), help="this figure alone; may be given again")
-    return made
+    options.add_argument("--output", type=Path, default=Path("figures"), metavar="FOLDER", help="default: %(default)s")
+    options.add_argument("--format", choices=("svg", "png"), default="svg", help="default: %(default)s; png: 100 dpi")
+    options.add_argument("--only", action="append", choices=names(), help="this figure alone; may be given again")
+    return options
 
 
 def drawn(sweep: Sweep, chosen: Sequence[str], form: str, say: Callable[[str], None]) -> Iterator[tuple[str, bytes]]:
-    """Each figure's name and file; `say` is told why one is left out."""
+    """Each figure's name and file; `say` gets the reason where one is left out."""
     from reports.figures._data import NoData, data_of
     from reports.figures._style import saved, styled
 

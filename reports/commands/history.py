@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from harness.errors import UserError
+from harness.errors import Parser, UserError
+from reports.formats.output import deliver, write
 from reports.gate.command import DEFAULT
 from reports.gate.history import figure, of_files, of_git, of_records, series, table
-from reports.output import deliver
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    made = argparse.ArgumentParser(prog="python -m reports history", description=__doc__)
+    options = Parser(prog="python -m reports history", description=__doc__)
     help_source = "a baseline file in git, a folder of baseline files, or a results folder; default: %(default)s"
-    made.add_argument("source", nargs="?", type=Path, default=DEFAULT, metavar="SOURCE", help=help_source)
-    made.add_argument("--sweep", metavar="NAME", help="of a results folder")
-    made.add_argument("--svg", type=Path, metavar="FILE", help="draw what moved there too")
-    return made
+    options.add_argument("source", nargs="?", type=Path, default=DEFAULT, metavar="SOURCE", help=help_source)
+    options.add_argument("--sweep", metavar="NAME", help="of a results folder")
+    options.add_argument("--svg", type=Path, metavar="FILE", help="draw what moved there too")
+    return options
 
 
 def main(arguments: list[str]) -> int:
@@ -31,11 +30,8 @@ def main(arguments: list[str]) -> int:
         versions = of_records(source, options.sweep)
     else:
         versions = of_files(source) if source.is_dir() else of_git(source)
-    found = series(versions)
-    deliver(table(versions, found), None)
+    measures = series(versions)
+    deliver(table(versions, measures), None)
     if options.svg:
-        try:
-            figure(versions, found, options.svg)
-        except OSError as error:
-            raise UserError(f"--svg {options.svg}: cannot be written ({error.strerror})") from None
+        write(options.svg, figure(versions, measures), "--svg")
     return 0

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness.errors import UserError
-from reports.output import write
+from harness.errors import Parser, UserError
+from reports.formats.output import folder, write
 from reports.page.collect import collect, folders
 from reports.page.html import page
 from reports.page.payload import Options, payload, progress
@@ -19,36 +19,36 @@ nothing from anywhere.
 
 It carries what records carry: scores, costs, predictions. Inputs and references of test examples appear for the
 embedded data alone (restaurants, cuisine), unless --references names a file of them: JSON lines with data,
-test_examples, index, input, references, as python -m harness.references writes it. Do not hand on such a page where
+test_examples, index, input, references, as python -m harness references writes it. Do not hand on such a page where
 you may not hand on the data."""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    made = argparse.ArgumentParser(
+    options = Parser(
         prog="python -m reports page", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument(
-        "--results", type=Path, nargs="+", default=[Path("results")], metavar="FOLDER", help="default: results"
+    options.add_argument(
+        "--results", type=folder, nargs="+", default=[Path("results")], metavar="FOLDER", help="default: results"
     )
-    made.add_argument("--output", type=Path, default=Path("page.html"), metavar="FILE", help="default: %(default)s")
-    made.add_argument("--title", default="Runs", help="heading of the page (default: %(default)s)")
-    made.add_argument("--references", type=Path, metavar="FILE", help="inputs and references to show, JSON lines")
-    made.add_argument(
+    options.add_argument("--output", type=Path, default=Path("page.html"), metavar="FILE", help="default: %(default)s")
+    options.add_argument("--title", default="Runs", help="heading of the page (default: %(default)s)")
+    options.add_argument("--references", type=Path, metavar="FILE", help="inputs and references to show, JSON lines")
+    options.add_argument(
         "--examples",
         type=int,
         default=Options.examples,
         metavar="N",
         help="predictions of a run (default: %(default)s)",
     )
-    made.add_argument(
+    options.add_argument(
         "--intervals",
         type=int,
         default=Options.intervals,
         metavar="N",
         help="compute intervals of up to N finished runs (default: %(default)s)",
     )
-    return made
+    return options
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -6,13 +6,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from reports.export import TEXTS, exported
-from reports.output import deliver
-from reports.paper import paper_tables
-from reports.paper_files import Paper, paper_names, read_paper
-from reports.read import Sweep, has_sweep, load_all
-from reports.render import render
-from reports.tables import noted
+from harness.errors import Parser
+from reports.formats.export import TEXTS, exported
+from reports.formats.output import deliver, folder
+from reports.formats.render import render
+from reports.published.files import Paper, paper_names, read_paper
+from reports.published.tables import paper_tables
+from reports.read.runs import Sweep, has_sweep, load_all
+from reports.tables._build import noted
 
 DESCRIPTION = """\
 Show a published table with ours beside it: published value, ours (mean and sample standard deviation over seeds), 95%
@@ -22,25 +23,25 @@ Ours are the runs of the table's own sweep, as published (+sweep=papers/NAME) an
 whichever are in the results folder; --sweep names others."""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    made = argparse.ArgumentParser(
+    options = Parser(
         prog="python -m reports paper",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("name", nargs="?", metavar="NAME", help="of a published table; default: list them")
-    made.add_argument(
-        "--results", type=Path, action="append", metavar="FOLDER", help="may be repeated; default: results"
+    options.add_argument("name", nargs="?", metavar="NAME", help="of a published table; default: list them")
+    options.add_argument(
+        "--results", type=folder, action="append", metavar="FOLDER", help="may be repeated; default: results"
     )
-    made.add_argument(
+    options.add_argument(
         "--sweep", action="append", default=[], metavar="SWEEP", help="take ours from it; may be repeated"
     )
-    made.add_argument(
+    options.add_argument(
         "--format", choices=("markdown", "latex", "html", *TEXTS), default="markdown", help="default: %(default)s"
     )
-    made.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
-    return made
+    options.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
+    return options
 
 
 def chosen_sweeps(paper: Paper, results: Sequence[Path], named: Sequence[str]) -> list[Sweep]:

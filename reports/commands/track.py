@@ -7,31 +7,35 @@ from the sweep's runs, so that logging again goes on with the same one. What goe
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UserError, first_line
-from harness.results import hash_of
-from reports.read import Sweep, load_all
+from harness.errors import Parser, UserError, first_line
+from harness.files import hash_of
+from reports.formats.output import folder
+from reports.read.runs import Sweep, load_all
 
 SECONDS_TO_CONNECT = 30
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    made = argparse.ArgumentParser(
+    options = Parser(
         prog="python -m reports track", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("sweep", metavar="SWEEP", help="name of a sweep in the results folder")
-    made.add_argument("--results", type=Path, default=Path("results"), metavar="FOLDER", help="default: %(default)s")
-    made.add_argument("--project", default="peft-harness", help="default: %(default)s")
-    made.add_argument(
+    options.add_argument("sweep", metavar="SWEEP", help="name of a sweep in the results folder")
+    options.add_argument(
+        "--results", type=folder, default=Path("results"), metavar="FOLDER", help="default: %(default)s"
+    )
+    options.add_argument("--project", default="peft-harness", help="default: %(default)s")
+    options.add_argument(
         "--mode", choices=("auto", "online", "offline"), default="auto", help="auto (default): online when logged in"
     )
-    return made
+    return options
 
 
 def run_of(sweep: Sweep) -> str:
@@ -44,11 +48,11 @@ def track(sweep: Sweep, results: Path, project: str, mode: str) -> None:
     import wandb
 
     from reports.commands.figures import drawn, names
-    from reports.compare import compare
-    from reports.tables import tables_of
+    from reports.commands.table import tables_of
+    from reports.values.asked import Asked
 
     logged: dict[str, Any] = {}
-    for number, table in enumerate(tables_of(sweep, compare(sweep), "auto"), 1):
+    for number, table in enumerate(tables_of(Asked(sweep, {}), "auto"), 1):
         frame = table.frame.astype(object)
         rows: list[Iterable[Any]] = [*frame.where(frame.notna(), None).values]
         logged[f"tables/{number} {table.title.rpartition(': ')[2]}"] = wandb.Table(list(frame.columns), rows)
@@ -77,7 +81,8 @@ def _start(sweep: Sweep, results: Path, project: str, mode: str) -> Any:
         "settings": wandb.Settings(init_timeout=SECONDS_TO_CONNECT, silent=True, console="off", x_disable_stats=True),
     }
     if mode == "auto":
-        mode = "online" if wandb.login(prompt=False) else "offline"
+        own = os.environ.get("WANDB_MODE", "").lower()
+        mode = own if own in ("online", "offline") else ("online" if wandb.login(prompt=False) else "offline")
     try:
         return wandb.init(mode=mode, **options)  # type: ignore[arg-type]
     except Exception as error:  # its own errors and those of its transport
@@ -91,6 +96,9 @@ def _start(sweep: Sweep, results: Path, project: str, mode: str) -> Any:
 def main(arguments: Sequence[str]) -> int:
     """Log the sweep; 0, or 1 with a warning where W&B cannot. Raises UserError."""
     options = parser().parse_args(arguments)
+    if options.mode == "auto" and os.environ.get("WANDB_MODE", "").lower() == "disabled":
+        print("W&B is switched off (WANDB_MODE=disabled); nothing is logged", file=sys.stderr)
+        return 0
     try:
         (sweep,) = load_all(options.results, [options.sweep])
         track(sweep, options.results, options.project, options.mode)

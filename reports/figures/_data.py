@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
-from harness.results import Record
-from reports.columns import Column, score_columns
-from reports.compare import is_trained, show
-from reports.frame import quality_column, quality_columns, value_at
-from reports.groups import groups
-from reports.notes import some
-from reports.paired import interval
-from reports.protocol import either, seeds
-from reports.read import Run, Sweep, UnusablePredictions, finite
-from reports.scores import better, floor, main_score, over_seeds
-from reports.statistics import How, Interval, SeedSummary, positive_summary, seed_summary
+from harness.results.record import Record
+from reports.read.rows import groups
+from reports.read.run import Run, show
+from reports.read.runs import Sweep, UnusablePredictions, finite
+from reports.statistics.intervals import How, Interval, SeedSummary, positive_summary, seed_summary
+from reports.statistics.paired import interval
+from reports.statistics.scores import better, floor, main_score, over_seeds
+from reports.statistics.verdicts import is_trained
+from reports.values.columns import Column, score_columns
+from reports.values.frame import quality_column, quality_columns, value_at
+from reports.values.notes import some
+from reports.values.protocol import either, seeds
 
 HOW: dict[How, str] = {
     "t": "95%, over seeds (Student's t)",
@@ -75,11 +76,11 @@ class Row:
 
     def score(self, name: str) -> Value | None:
         """The same of a score, with the interval over test examples where they are known."""
-        found = mean([finite(record.quality.get(name)) for record in self.records], partial(over_seeds, name))
+        over_the_seeds = mean([finite(record.quality.get(name)) for record in self.records], partial(over_seeds, name))
         try:
-            return found and Value(found.mean, interval(self.runs, name), by_example=True)
+            return over_the_seeds and Value(over_the_seeds.mean, interval(self.runs, name), by_example=True)
         except UnusablePredictions:
-            return found
+            return over_the_seeds
 
 
 def mean(
@@ -97,8 +98,8 @@ def over_seeds_said(values: Iterable[Value]) -> str:
     """What bars over seeds are, as a sentence without its end; nothing where there are none."""
     wide = [value for value in values if value.interval and value.interval.low < value.interval.high]
     hows = {value.how for value in wide if not value.by_example}
-    said = [text for how, text in HOW.items() if how in hows]
-    return "; ".join(said)
+    texts = [text for how, text in HOW.items() if how in hows]
+    return "; ".join(texts)
 
 
 def along(value: Value) -> list[float]:
@@ -119,16 +120,16 @@ class Data:
     @cached_property
     def scores(self) -> dict[str, Value]:
         """Of each row that has it, by label."""
-        found = {row.label: row.score(self.score) for row in self.rows}
-        return {label: value for label, value in found.items() if value}
+        values = {row.label: row.score(self.score) for row in self.rows}
+        return {label: value for label, value in values.items() if value}
 
     def title(self, score: str) -> str:
         """A score's name with its unit, where it has one."""
         columns = score_columns(quality_columns(self.sweep))
-        found = next(
+        known = next(
             (column for column in columns if column.key == quality_column(score)), Column(score, score, "score")
         )
-        return f"{found.title} [{found.unit}]" if found.unit else found.title
+        return f"{known.title} [{known.unit}]" if known.unit else known.title
 
     @property
     def main(self) -> str:
@@ -191,13 +192,13 @@ def data_of(sweep: Sweep) -> Data:
 
 def _told_apart(rows: Sequence[Row]) -> list[Row]:
     """Rows of equal labels get the settings in which they differ, or a number, and long labels are cut."""
-    found: list[Row] = []
+    named: list[Row] = []
     for row in rows:
         alike = [other.records[0].flat_key for other in rows if other.label == row.label]
         own = row.records[0].flat_key
         names = [name for name in own if len({show(key.get(name)) for key in alike}) > 1]
-        said = " ".join(f"{name.rpartition('.')[2]}={show(own[name])}" for name in names[:2])
-        label = f"{row.label} {said}".strip()
-        found.append(replace(row, label=label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"))
-    times = Counter(row.label for row in found)
-    return [replace(row, label=f"{row.label} #{n}") if times[row.label] > 1 else row for n, row in enumerate(found, 1)]
+        settings = " ".join(f"{name.rpartition('.')[2]}={show(own[name])}" for name in names[:2])
+        label = f"{row.label} {settings}".strip()
+        named.append(replace(row, label=label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"))
+    times = Counter(row.label for row in named)
+    return [replace(row, label=f"{row.label} #{n}") if times[row.label] > 1 else row for n, row in enumerate(named, 1)]

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
     """Indices of the points that no other dominates, more being better in both; equal points are all kept."""
-    found: list[int] = []
+    front: list[int] = []
     best = float("-inf")
     for i in sorted(range(len(points)), key=lambda i: (-points[i][0], -points[i][1])):
-        if points[i][1] > best or (found and points[i] == points[found[-1]]):
-            found.append(i)
+        if points[i][1] > best or (front and points[i] == points[front[-1]]):
+            front.append(i)
             best = points[i][1]
-    return sorted(found)
+    return sorted(front)

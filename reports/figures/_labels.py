@@ -1,4 +1,7 @@
-"""Labels beside what they name, none over another."""
+"""Labels beside what they name, none over another.
+
+adjustText loads pyplot, may end with labels that overlap, and takes ten times as long until crowded ones do not.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ def place(
     A label far from its point gets a line to it.
     """
     inside = axes.get_window_extent()
-    dots, strokes = (axes.transData.transform(np.reshape(list(given), (-1, 2))) for given in (points, bars))
+    dots, strokes = (axes.transData.transform(np.reshape(list(pairs), (-1, 2))) for pairs in (points, bars))
     taken: list[Bbox] = []
     written = []
     for label in sorted(labels, key=lambda label: (-label.y, label.x, label.text)):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reports.figures._data import Data, Row, Value, over_seeds_said
 from reports.figures._style import memory_unit
-from reports.statistics import Interval
+from reports.statistics.intervals import Interval
 
 
 @dataclass(frozen=True)
@@ -33,32 +33,32 @@ class Measure:
 
 
 def memory(data: Data, phase: str) -> Measure | None:
-    """The peak of a phase (`train`, `evaluate`): of tensors where rows have it, else of CUDA memory, else of the
-    resident set above the base."""
+    """The peak of a phase (`train`, `evaluate`): of tensors where rows have it, else of CUDA memory, else how far the
+    resident set grew."""
     for path, title in (
-        (f"{phase}_peak", "of tensors"),
-        (f"memory.{phase}_cuda_allocated", "in CUDA memory"),
-        (f"memory.{phase}_rss_above_base", "above base"),
+        (f"{phase}_peak", "peak of tensors"),
+        (f"memory.{phase}_cuda_allocated", "peak in CUDA memory"),
+        (f"memory.{phase}_rss_growth", "memory growth"),
     ):
         values = [value.mean for row in data.rows if (value := row.value(path))]
         if values:
             unit, size = memory_unit(values)
             named = "training" if phase == "train" else "evaluation"
-            return Measure(path, f"{named} peak {title} [{unit}]", True, size)
+            return Measure(path, f"{named} {title} [{unit}]", True, size)
     return None
 
 
 def costs(data: Data) -> list[Measure]:
     """Training memory, trainable parameters, speed."""
-    found = (
+    measures = (
         memory(data, "train"),
         Measure("parameters.trainable", "trainable parameters", True),
         Measure("throughput.tokens_per_second", "training speed [tokens/s]", False),
     )
-    return [measure for measure in found if measure]
+    return [measure for measure in measures if measure]
 
 
 def caption_of(values: Iterable[Value]) -> str:
     """What the bars of costs are, as a sentence; nothing where there are none."""
-    said = over_seeds_said(values)
-    return f"Bars of costs: {said}." if said else ""
+    text = over_seeds_said(values)
+    return f"Bars of costs: {text}." if text else ""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.results import Record
-from reports.paper_files import FOLDER, Paper, paper_names, read_paper
-from reports.paper_match import meets
+from harness.results.record import Record
+from reports.published.files import FOLDER, Paper, paper_names, read_paper
+from reports.published.match import meets
 
 RANK = "r"
 """The column of a table of ranks."""
@@ -38,8 +38,8 @@ def published(records: Sequence[Record], folder: Path = FOLDER) -> Published | N
 
 def _by_rank(paper: Paper, column: str) -> dict[int, float]:
     """Rank -> published score in the unit of our records."""
-    told = [(paper.printed(row, RANK), paper.published(row, column)) for row in paper.rows]
-    return {int(rank): value for rank, value in told if isinstance(rank, int) and value is not None}
+    pairs = [(paper.printed(row, RANK), paper.published(row, column)) for row in paper.rows]
+    return {int(rank): value for rank, value in pairs if isinstance(rank, int) and value is not None}
 
 
 def _cited(paper: str) -> str:

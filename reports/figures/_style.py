@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from reports.columns import MEMORY_UNITS, MINUS, byte_unit
+from reports.values.columns import MEMORY_UNITS, MINUS, byte_unit
 
 WIDTH = 8.0
 """Inches; 100 dots each."""
@@ -117,8 +117,9 @@ def row_axis(axes: Axes, labels: Sequence[str]) -> None:
     axes.grid(visible=False, axis="y")
 
 
-def point(axes: Axes, x: float, y: float, method: str, ink: str, size: float = 7, alpha: float = 1) -> None:
+def point(axes: Axes, at: tuple[float, float], method: str, ink: str, size: float = 7, alpha: float = 1) -> None:
     """A row's marker, above labels and bars."""
+    x, y = at
     axes.plot(
         [x], [y], linestyle="", marker=marker(method), markersize=size, color=ink, alpha=alpha, zorder=4, gid="point",
         markeredgewidth=0,

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 
 import pandas as pd
@@ -16,7 +13,8 @@ from matplotlib.figure import Figure
 from reports.figures._data import Data, NoData, Row
 from reports.figures._labels import Label, at_ends
 from reports.figures._style import FAINT, GREY, add_caption, colour, fit_axis, new_figure
-from reports.read import finite
+from reports.read.curves import losses_by_step
+from reports.read.runs import finite
 
 ALL_LABELLED, HIGHLIGHTED = 12, 8
 """Of more rows than the first, as many as the second have a colour and a label."""
@@ -34,17 +32,17 @@ def draw(data: Data) -> Figure:
     curves = {
         loss: {row.label: curve for row in rows if (curve := curve_of(row, loss))} for loss in ("loss", "val_loss")
     }
-    panels = {name: found for name, found in curves.items() if found}
+    panels = {name: drawn for name, drawn in curves.items() if drawn}
     if not panels:
         raise NoData("no run has a curve.jsonl")
-    last = {label: curve[max(curve)] for found in panels.values() for label, curve in found.items()}
+    last = {label: curve[max(curve)] for drawn in panels.values() for label, curve in drawn.items()}
     chosen = sorted(last, key=lambda label: last[label])[:HIGHLIGHTED] if len(last) > ALL_LABELLED else list(last)
     window = max((len(curve) // SMOOTHED for curve in curves["loss"].values()), default=1) or 1
     figure = new_figure(1.0 + 3.2 * len(panels), f"{data.sweep.name}: loss by step")
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     ends = []
-    for axes, (name, found) in zip(grid, panels.items(), strict=True):
-        ends.append((axes, _lines(axes, [row for row in rows if row.label in found], found, chosen, name, window)))
+    for axes, (name, drawn) in zip(grid, panels.items(), strict=True):
+        ends.append((axes, _lines(axes, [row for row in rows if row.label in drawn], drawn, chosen, name, window)))
         axes.set_ylabel("training loss" if name == "loss" else data.title("val_loss"))
         if name == "val_loss":
             _base(axes, rows)
@@ -61,13 +59,13 @@ def draw(data: Data) -> Figure:
 
 
 def _lines(
-    axes: Axes, rows: Sequence[Row], found: Mapping[str, Curve], chosen: Sequence[str], name: str, window: int
+    axes: Axes, rows: Sequence[Row], curves: Mapping[str, Curve], chosen: Sequence[str], name: str, window: int
 ) -> list[Label]:
     """A line for each row, and the labels of the chosen ones; rows of one method differ in their dashes."""
     times: dict[str, int] = defaultdict(int)
     labels = []
     for row in rows:
-        steps, losses = list(found[row.label]), list(found[row.label].values())
+        steps, losses = list(curves[row.label]), list(curves[row.label].values())
         if name == "loss":
             losses = list(pd.Series(losses).rolling(window, min_periods=1).mean())
         bold = row.label in chosen
@@ -79,7 +77,7 @@ def _lines(
         )  # fmt: skip
         times[row.method] += 1
         labels += [Label(row.label, steps[-1], losses[-1], ink)] if bold else []
-    fit_axis(axes, "y", [value for curve in found.values() for value in curve.values()])
+    fit_axis(axes, "y", [value for curve in curves.values() for value in curve.values()])
     return labels
 
 
@@ -96,24 +94,6 @@ def _base(axes: Axes, rows: Sequence[Row]) -> None:
 
 def curve_of(row: Row, name: str) -> Curve:
     """A loss by step, mean over the seeds, at the steps that all of them have; not finite ones are left out."""
-    read = [_read(run.folder / "curve.jsonl", name) for run in row.runs]
+    read = [losses_by_step(run.folder.curve, name) for run in row.runs]
     shared = sorted(set.intersection(*(set(curve) for curve in read)))
     return {step: fmean(curve[step] for curve in read) for step in shared}
-
-
-def _read(path: Path, name: str) -> Curve:
-    """The file's values; a line that is not one, as the last of a killed run, is left out."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return {}
-    found: Curve = {}
-    for text in lines:
-        try:
-            line = json.loads(text)
-            value = float(line[name])
-            if math.isfinite(value):
-                found[int(line["step"])] = value
-        except (ValueError, TypeError, KeyError):
-            continue
-    return found

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from reports.compare import is_zero_shot
 from reports.figures._data import Data, NoData, Row, Value, along, mean
 from reports.figures._front import pareto
 from reports.figures._labels import Label, place, settle
 from reports.figures._style import GREY, add_caption, colour, error_bar, fit_axis, new_figure, point
-from reports.frame import value_at
-from reports.paired import Sampled, distance, sample
-from reports.read import UnusablePredictions, finite
+from reports.read.runs import UnusablePredictions, finite
+from reports.statistics.paired import Sampled, distance, sample
+from reports.statistics.verdicts import is_zero_shot
+from reports.values.frame import value_at
 
 PANELS = (
     ("loss", "general text: change of loss [nats/token]"),
@@ -45,7 +45,7 @@ def draw(data: Data) -> Figure:
                 error_bar(axes, gain.mean, lost.mean, (gain.interval.low, gain.interval.high), ink, across=True)
             if lost.interval and row in chosen:
                 error_bar(axes, gain.mean, lost.mean, (lost.interval.low, lost.interval.high), ink)
-            point(axes, gain.mean, lost.mean, row.method, ink, alpha=1.0 if row in chosen else 0.35)
+            point(axes, (gain.mean, lost.mean), row.method, ink, alpha=1.0 if row in chosen else 0.35)
         heights = sorted(abs(lost.mean) for _, _, lost in points)
         fit_axis(axes, "y", [])
         if is_loss and heights[-1] > 10 * heights[len(heights) // 2] > 0:
@@ -86,15 +86,15 @@ def base_of(data: Data) -> Sampled | None:
 
 def gain_of(data: Data, row: Row, base: Sampled | None) -> Value | None:
     """The change of the score from the zero-shot row on the same examples, paired; without one, from the record."""
-    found = mean(
+    gain = mean(
         [_change(record.quality.get(data.score), record.base_quality.get(data.score)) for record in row.records]
     )
-    if found and base:
+    if gain and base:
         try:
-            return Value(found.mean, distance(sample(row.runs, data.score), base))
+            return Value(gain.mean, distance(sample(row.runs, data.score), base))
         except UnusablePredictions:
-            return found
-    return found
+            return gain
+    return gain
 
 
 def change(row: Row, name: str) -> Value | None:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from reports.figures._data import Data, NoData, Row, Value, along
 from reports.figures._labels import Label, place, settle
 from reports.figures._style import add_caption, colour, error_bar, fit_axis, marker, new_figure
-from reports.groups import rate_sets, table_rows
+from reports.read.rows import rate_sets, table_rows
 
 LEAST = 2
 """Rates that make a curve."""
@@ -19,13 +19,13 @@ Points = list[tuple[float, Value]]
 
 def draw(data: Data) -> Figure:
     """A line for each set of rows that differ only in the rate."""
-    found = [(rows, points) for rows in series(data) if len(points := points_of(data, rows)) >= LEAST]
-    if not found:
+    lines = [(rows, points) for rows in series(data) if len(points := points_of(data, rows)) >= LEAST]
+    if not lines:
         raise NoData("no rows differ only in the learning rate")
     figure = new_figure(5.0, f"{data.sweep.name}: {data.main} by learning rate")
     axes = figure.subplots()
     labels, edges, dots, bars = [], [], [], []
-    for style, (rows, points) in zip(DASHES * len(found), found, strict=False):
+    for style, (rows, points) in zip(DASHES * len(lines), lines, strict=False):
         ink = colour(rows[0].method)
         at, score = best(points, data.ascending)
         axes.plot(
@@ -42,7 +42,7 @@ def draw(data: Data) -> Figure:
         labels.append(Label(f"{name}: best {at:g}{' (edge of the grid)' if edge else ''}", at, score.mean, ink))
         dots += [(rate, value.mean) for rate, value in points]
         bars += [(rate, y) for rate, value in points for y in along(value)]
-    fit_axis(axes, "x", [rate for _, points in found for rate, _ in points], wide=1)
+    fit_axis(axes, "x", [rate for _, points in lines for rate, _ in points], wide=1)
     fit_axis(axes, "y", [])
     axes.margins(0.08, 0.15)
     axes.set_xlabel("learning rate")

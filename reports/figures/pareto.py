@@ -11,16 +11,7 @@ from reports.figures._data import Data, NoData, Row, Value, along
 from reports.figures._front import pareto
 from reports.figures._labels import Label, place, settle
 from reports.figures._measures import Measure, caption_of, costs
-from reports.figures._style import (
-    FAINT,
-    GREY,
-    add_caption,
-    colour,
-    error_bar,
-    fit_axis,
-    new_figure,
-    point,
-)
+from reports.figures._style import FAINT, GREY, add_caption, colour, error_bar, fit_axis, new_figure, point
 
 ALL_LABELLED = 12
 """Rows up to which those off the front are labelled too."""
@@ -89,7 +80,7 @@ def _axes(axes: Axes, data: Data, measure: Measure, points: Sequence[tuple[Row, 
         if cost.interval:
             error_bar(axes, cost.mean, score.mean, (cost.interval.low, cost.interval.high), ink, across=True)
         size = 7 if row in chosen or len(points) <= ALL_LABELLED else 4.5
-        point(axes, cost.mean, score.mean, row.method, ink, size)
+        point(axes, (cost.mean, score.mean), row.method, ink, size)
     line = sorted((cost.mean, score.mean) for row, cost, score in points if row in chosen)
     step = "steps-post" if measure.lower_is_better else "steps-pre"
     axes.plot(*zip(*line, strict=True), drawstyle=step, color="#999999", linewidth=1, zorder=1, gid="front")

@@ -58,11 +58,11 @@ def draw(data: Data) -> Figure:
             ink = colour(row.method)
             if value.interval:
                 error_bar(axes, value.mean, y, (value.interval.low, value.interval.high), ink, across=True)
-            point(axes, value.mean, y, row.method, ink, 6.5)
+            point(axes, (value.mean, y), row.method, ink, 6.5)
         _scale(axes, title, [value.mean for value in values.values()] if is_cost else [])
     cut = f"The {MOST_ROWS} best of {len(data.rows)} rows." if len(rows) < len(data.rows) else ""
-    told = caption_of(value for _, values, is_cost in columns if is_cost for value in values.values())
-    add_caption(figure, data.caption(), told, "Sorted by score; no dot: none, or not measured.", cut)
+    costs_caption = caption_of(value for _, values, is_cost in columns if is_cost for value in values.values())
+    add_caption(figure, data.caption(), costs_caption, "Sorted by score; no dot: none, or not measured.", cut)
     return figure
 
 

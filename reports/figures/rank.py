@@ -12,9 +12,9 @@ from reports.figures._data import Data, NoData, Row, Value
 from reports.figures._labels import Label, place, settle
 from reports.figures._published import Published, published
 from reports.figures._style import GREY, add_caption, colour, error_bar, fit_axis, marker, new_figure
-from reports.frame import QUALITY_ORDER
-from reports.protocol import either, text_at
-from reports.ranks import RANK, rank_groups
+from reports.tables.rank import RANK, rank_groups
+from reports.values.frame import QUALITY_ORDER
+from reports.values.protocol import either, text_at
 
 SHOWN = 6
 """Scores, at most; those of the paper where there is one."""
@@ -26,12 +26,12 @@ Points = list[tuple[int, Value]]
 
 def draw(data: Data) -> Figure:
     """A panel a score; with a paper's figures in a second column, on an axis of its own that spans as much."""
-    found = series(data)
-    if not found:
+    lines = series(data)
+    if not lines:
         raise NoData("no three finished rows differ only in rank")
-    records = [record for rows in found for row in rows for record in row.records]
+    records = [record for rows in lines for row in rows for record in row.records]
     paper = published(records)
-    names = [name for name in (*QUALITY_ORDER, data.score) if any(points_of(rows, name) for rows in found)]
+    names = [name for name in (*QUALITY_ORDER, data.score) if any(points_of(rows, name) for rows in lines)]
     twice = {"nist_pymteval"} if paper is None and "nist" in names else set()
     names = [n for n in dict.fromkeys(names) if n not in twice and (paper is None or n in paper.scores)][:SHOWN]
     if not names:
@@ -47,7 +47,7 @@ def draw(data: Data) -> Figure:
     for n, (axes, name) in enumerate(zip(ours, names, strict=True)):
         dots: list[tuple[float, float]] = []
         named: list[Label] = []
-        for style, rows in zip(DASHES * len(found), found, strict=False):
+        for style, rows in zip(DASHES * len(lines), lines, strict=False):
             points = points_of(rows, name)
             if points:
                 line(axes, points, colour(rows[0].method), style, marker(rows[0].method))
@@ -56,14 +56,14 @@ def draw(data: Data) -> Figure:
         axes.set_ylabel(data.title(name))
         if paper:
             _beside(axes, grid[n, 1], paper, name, data.title(name))
-        labels.append((axes, named if len(found) > 1 else [], dots))
+        labels.append((axes, named if len(lines) > 1 else [], dots))
     for axes in grid[-1] if paper else ours[-columns:]:
         axes.set_xlabel("rank r")
     if paper:
         grid[0, 0].set_title(f"here: {either(records, lambda record: text_at(record, 'model.name'))}", loc="left")
         grid[0, 1].set_title(f"published: {paper.source}", loc="left")
     beside = "Published: another model, so an axis of its own, with the same span; without intervals." if paper else ""
-    add_caption(figure, data.caption(), *dict.fromkeys(_rates(rows) for rows in found), beside)
+    add_caption(figure, data.caption(), *dict.fromkeys(_rates(rows) for rows in lines), beside)
     settle(figure)
     for axes, named, dots in labels:
         place(figure, axes, named, dots)

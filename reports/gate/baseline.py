@@ -14,13 +14,16 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from harness.errors import UserError
-from harness.results import Record, flat_items, hash_of, write_atomically
+from harness.errors import UserError, first_line
+from harness.files import hash_of, write_atomically
+from harness.results.record import Record, flat_items
+from harness.texts import from_yaml
 from reports.gate.entries import SCHEMA, Baseline, Entry, Machine
 from reports.gate.trace import alike, trace
-from reports.paired import scores_with_examples
-from reports.read import Run, UnusablePredictions, example_parts, finite
-from reports.scores import better
+from reports.read.run import Run
+from reports.read.runs import UnusablePredictions, example_parts, finite
+from reports.statistics.paired import scores_with_examples
+from reports.statistics.scores import better
 
 END = "...\n"
 """YAML's end of a document: a file without it has been cut."""
@@ -89,13 +92,13 @@ def _names(groups: list[list[tuple[Run, Record]]]) -> Iterator[str]:
 def _entry(group: list[tuple[Run, Record]]) -> Entry:
     """One configuration's repeats."""
     run, record = group[0]
-    said = [word for word in run.overrides.split(" ") if not word.startswith("repeat=")]
+    overrides = [word for word in run.overrides.split(" ") if not word.startswith("repeat=")]
     settings = record.key["settings"]
     bad = [each for _, each in group if each.status != "ok"]
     done = [each for _, each in group if each.status == "ok"]
     common: dict[str, Any] = {
         "key": configuration(record),
-        "overrides": " ".join(said),
+        "overrides": " ".join(overrides),
         "seed": settings["seed"],
         "dtype": str(settings.get("dtype")),
     }
@@ -204,17 +207,16 @@ def load(path: Path) -> Baseline:
     except FileNotFoundError:
         raise UserError(f"{path}: no baseline there; make one: python -m reports baseline save SWEEP") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
+        raise UserError(f"{path}: cannot be read ({first_line(error)}); name another file") from None
 
 
 def parse(text: str, name: str) -> Baseline:
     """The baseline in a text. Raises UserError; `name` says whose text it is."""
     remedy = "restore it from version control, or save a new one"
     try:
-        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        why = " ".join(str(error).split())
-        raise UserError(f"{name}: not a whole baseline ({why}); {remedy}") from None
+        content = from_yaml(text, name)
+    except UserError as error:
+        raise UserError(f"{error}; {remedy}") from None
     if isinstance(content, dict) and not text.rstrip().endswith(END.strip()):
         raise UserError(f"{name}: not a whole baseline (its last line, `...`, is missing); {remedy}")
     if not isinstance(content, dict) or not isinstance(version := content.get("schema_version"), int):

@@ -5,23 +5,23 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness.errors import UserError
+from harness.errors import Parser, UserError
+from reports.formats.output import deliver, write
 from reports.gate.compare import ALPHA
 from reports.gate.entries import Baseline
 from reports.gate.rows import FAILING, KINDS, Comparison
 from reports.gate.show import junit, text
-from reports.output import deliver, write
 
 DEFAULT = Path("benchmarks/baseline.yaml")
 QUIET, REGRESSED = 0, 1
 
 
-def add_baseline(parser: argparse.ArgumentParser) -> None:
+def add_baseline(parser: Parser) -> None:
     """The argument that names the file."""
     parser.add_argument("--baseline", type=Path, default=DEFAULT, metavar="FILE", help="default: %(default)s")
 
 
-def add_output(parser: argparse.ArgumentParser) -> None:
+def add_output(parser: Parser) -> None:
     """Arguments of a comparison."""
     parser.add_argument("--measures", nargs="+", choices=KINDS, default=KINDS, help="default: all")
     parser.add_argument(

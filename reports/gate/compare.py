@@ -12,7 +12,7 @@ from reports.gate.entries import Baseline, Entry
 from reports.gate.moves import FEWEST, paired, shifts, sign_test
 from reports.gate.repeats import BOUNDS, elsewhere, same_computation, unlike
 from reports.gate.rows import KINDS, Comparison, Kind, Row, Verdict
-from reports.statistics import holm
+from reports.statistics.intervals import holm
 
 ALPHA = 0.01
 """Most likely share of comparisons of unchanged code that report a regression."""
@@ -22,7 +22,7 @@ CUDA_BOUND = 0.005
 """Relative change of memory that CUDA's allocator counts, which is the same from run to run."""
 RSS_TOLERANCE = 0.01
 """Relative change of resident memory that is let pass however sure it is."""
-RESIDENT = "train_rss_above_base"
+RESIDENT = "train_rss_growth"
 """Training's peak; that of scoring is let be, since most of it is the same in every method."""
 SPEED_TOLERANCE = 0.10
 """The same of throughput: machines differ as much from one day to the next."""
@@ -62,7 +62,7 @@ def compare(before: Baseline, after: Baseline, alpha: float = ALPHA, kinds: tupl
             remarks.append(f"{kind.capitalize()}: not compared, since {reason}.")
         elif kind == "throughput":
             pairs = {name: (old.throughput, new.throughput) for name, (old, new) in ran.items()}
-            rows += _noisy(kind, "tokens per second", pairs, level, SPEED_TOLERANCE, -1, remarks)
+            rows += _noisy(kind, "tokens per second", pairs, level, (SPEED_TOLERANCE, -1), remarks)
         else:
             rows += _memory(before, after, ran, level, remarks)
     changed = tuple(
@@ -146,7 +146,7 @@ def _memory(
         settings = before.machine.allocator or "the system's own"
         remarks.append(f"Resident memory: not compared, since the baseline's allocator settings are {settings}.")
     else:
-        yield from _noisy("memory", RESIDENT, resident, level, RSS_TOLERANCE, 1, remarks)
+        yield from _noisy("memory", RESIDENT, resident, level, (RSS_TOLERANCE, 1), remarks)
 
 
 def _noisy(
@@ -154,11 +154,12 @@ def _noisy(
     measure: str,
     pairs: dict[str, tuple[list[float], list[float]]] | dict[str, tuple[list[int], list[int]]],
     level: float,
-    tolerance: float,
-    worse: int,
+    bound: tuple[float, int],
     remarks: list[str],
 ) -> Iterator[Row]:
-    """A measure whose noise is known from its repeats; `worse`: 1 where more is worse, else -1."""
+    """A measure whose noise is known from its repeats. `bound`: what counts as moved, and 1 where more is worse, else
+    -1."""
+    tolerance, worse = bound
     usable = {n: p for n, p in pairs.items() if all(len(side) >= FEWEST and min(side) > 0 for side in p)}
     for name, (old, new) in pairs.items():
         if name not in usable and (old or new):
@@ -166,22 +167,22 @@ def _noisy(
             yield Row(kind, name, measure, "not compared", median(old) if old else None, note=fewest)
     if not usable:
         return
-    found = shifts([old for old, _ in usable.values()], [new for _, new in usable.values()])
-    if found.suite:
+    moves = shifts([old for old, _ in usable.values()], [new for _, new in usable.values()])
+    if moves.suite:
         level /= 2  # the suite has half of it, the runs the other
-        up, down = found.suite.p(worse), found.suite.p(-worse)
-        verdict = _sure(found.suite.ratio, up, down, level, tolerance)
+        up, down = moves.suite.p(worse), moves.suite.p(-worse)
+        verdict = _sure(moves.suite.ratio, up, down, level, tolerance)
         note = "the rounds of repeats, relative to each run's median before"
-        yield Row(kind, f"all {len(usable)} runs", measure, verdict, 1.0, 1 + found.suite.ratio, min(up, down), note)
-    rises, falls = (holm([shift.p(sign) for shift in found.runs]) for sign in (worse, -worse))
-    for (name, (old, new)), shift, up, down in zip(usable.items(), found.runs, rises, falls, strict=True):
+        yield Row(kind, f"all {len(usable)} runs", measure, verdict, 1.0, 1 + moves.suite.ratio, min(up, down), note)
+    rises, falls = (holm([shift.p(sign) for shift in moves.runs]) for sign in (worse, -worse))
+    for (name, (old, new)), shift, up, down in zip(usable.items(), moves.runs, rises, falls, strict=True):
         # A run that only moved less than the others did not move the other way.
         alone = shift.ratio * (median(new) - median(old)) > 0
         verdict = _sure(shift.ratio, up, down, level, tolerance) if alone else "same"
-        note = f"{len(new)} repeats against {len(old)}" + (", beside the other runs" if found.suite else "")
+        note = f"{len(new)} repeats against {len(old)}" + (", beside the other runs" if moves.suite else "")
         yield Row(kind, name, measure, verdict, median(old), median(new), min(up, down), note)
-    seen = sorted(max(tolerance, shift.visible(level / len(usable))) for shift in found.runs)
-    whole = f", of all runs together {max(tolerance, found.suite.visible(level)):.1%}" if found.suite else ""
+    seen = sorted(max(tolerance, shift.visible(level / len(usable))) for shift in moves.runs)
+    whole = f", of all runs together {max(tolerance, moves.suite.visible(level)):.1%}" if moves.suite else ""
     remarks.append(f"{measure}: the smallest change to be seen is {seen[0]:.1%} to {seen[-1]:.1%} by run{whole}.")
 
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-from harness.sections import Better
-from reports.scores import main_of, unsaid
+from harness.results.sections import Better
+from reports.statistics.scores import main_of, unsaid
 
 SCHEMA = 1
 """Version of the file's layout; a reader refuses a newer one."""

@@ -8,20 +8,23 @@ repeats unused.
 
 from __future__ import annotations
 
+import io
+import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from harness.errors import UserError
+from harness.errors import UserError, first_line
 from reports.gate.baseline import measured, parse
 from reports.gate.compare import compare
 from reports.gate.entries import Baseline, Entry
 from reports.gate.repeats import MEASURE
 from reports.gate.rows import Row
 from reports.gate.show import columns, number
-from reports.read import Run, load_sweep
+from reports.read.run import Run
+from reports.read.runs import load_sweep
 
 ALL = "all runs"
 LINES = {
@@ -58,13 +61,15 @@ class Series:
 def of_git(path: Path) -> list[Version]:
     """The versions of a baseline file that its repository has, oldest first, and the file as it is if that differs.
     Raises UserError."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"{path}: no baseline there; name a file, a folder of them, or a results folder")
     place = path.resolve()
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(place.parent), *arguments]
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+        answer = subprocess.run(
+            command, capture_output=True, text=True, check=False, encoding="utf-8", errors="replace"
+        )
         if answer.returncode != 0:
             why = (answer.stderr.strip().splitlines() or ["no reason given"])[0]
             raise UserError(f"{path}: its history cannot be read ({why})")
@@ -72,7 +77,10 @@ def of_git(path: Path) -> list[Version]:
 
     commits = git("log", "--reverse", "--format=%h", "--", place.name).split()
     texts = [(commit, git("show", f"{commit}:./{place.name}")) for commit in commits]
-    now = path.read_text(encoding="utf-8")
+    try:
+        now = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({first_line(error)}); name another file") from None
     if not texts or texts[-1][1] != now:
         texts.append(("now", now))
     return [Version(name, parse(text, f"{path} at {name}")) for name, text in texts]
@@ -97,11 +105,11 @@ def of_records(results: Path, sweep: str) -> list[Version]:
         if run.record is not None:
             environment = run.record.key["environment"]
             groups.setdefault(repr(sorted(environment.items(), key=str)), []).append(run)
-    found = [measured(runs, sweep) for runs in groups.values()]
-    if not found:
+    baselines = [measured(runs, sweep) for runs in groups.values()]
+    if not baselines:
         raise UserError(f"{results}: no readable records of {sweep}; run it (python -m harness +sweep={sweep})")
-    found.sort(key=lambda each: each.measured)
-    return [Version(f"{each.versions['harness']} {each.measured[:10]}", each) for each in found]
+    baselines.sort(key=lambda each: each.measured)
+    return [Version(f"{each.versions['harness']} {each.measured[:10]}", each) for each in baselines]
 
 
 def series(versions: Sequence[Version]) -> list[Series]:
@@ -146,36 +154,36 @@ def _rows(start: Version, now: Version) -> tuple[Row, ...]:
 
 def _values(entry: Entry) -> dict[str, float]:
     """What a history shows of a run, by the name that the gate's rows have for it."""
-    found: dict[str, float] = dict(entry.exact)
-    found |= {name: median(values) for name, values in entry.memory.items()}
+    figures: dict[str, float] = dict(entry.exact)
+    figures |= {name: median(values) for name, values in entry.memory.items()}
     if entry.throughput:
-        found["tokens per second"] = median(entry.throughput)
+        figures["tokens per second"] = median(entry.throughput)
     if (loss := entry.quality.get("val_loss")) is not None:
-        found[MEASURE] = loss
+        figures[MEASURE] = loss
     names = {entry.main, "val_loss"}
-    return found | {name: value for name, value in entry.quality.items() if name in names and value is not None}
+    return figures | {name: value for name, value in entry.quality.items() if name in names and value is not None}
 
 
-def table(versions: Sequence[Version], found: Sequence[Series]) -> str:
+def table(versions: Sequence[Version], rows: Sequence[Series]) -> str:
     """A line a measure that moved: its values, `!` behind a regression, `~` where the run is another computation,
     `+` behind an improvement."""
     marks = {"regression": " !", "moved": " ~", "improvement": " +", "": ""}
     lines = [("run", "measure", *(version.name for version in versions))]
-    for each in found:
+    for each in rows:
         if any(each.moved):
             cells = (number(value) + marks[moved] for value, moved in zip(each.values, each.moved, strict=True))
             lines.append((each.run, each.measure, *cells))
-    still = sum(not any(each.moved) for each in found)
+    still = sum(not any(each.moved) for each in rows)
     shown = columns(lines) if len(lines) > 1 else []
-    return "\n".join([*shown, f"{still} of {len(found)} measures did not move over {len(versions)} versions."]) + "\n"
+    return "\n".join([*shown, f"{still} of {len(rows)} measures did not move over {len(versions)} versions."]) + "\n"
 
 
-def figure(versions: Sequence[Version], found: Sequence[Series], path: Path) -> None:
+def figure(versions: Sequence[Version], rows: Sequence[Series]) -> bytes:
     """An SVG with a panel for each measure that moved: its values over the versions, and where it moved."""
     from matplotlib.figure import Figure
 
-    shown = [each for each in found if any(each.moved) and any(value is not None for value in each.values)][:PANELS]
-    shown = shown or [each for each in found if any(value is not None for value in each.values)][:1]
+    shown = [each for each in rows if any(each.moved) and any(value is not None for value in each.values)][:PANELS]
+    shown = shown or [each for each in rows if any(value is not None for value in each.values)][:1]
     drawn = Figure(figsize=(7, 1.6 * len(shown) + 0.6), layout="constrained")
     places = range(len(versions))
     for axes, each in zip(drawn.subplots(len(shown), squeeze=False)[:, 0], shown, strict=True):
@@ -187,5 +195,6 @@ def figure(versions: Sequence[Version], found: Sequence[Series], path: Path) -> 
         axes.set_xticks(places, [version.name for version in versions], fontsize=8)
         axes.ticklabel_format(axis="y", useOffset=False)
         axes.tick_params(axis="y", labelsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    drawn.savefig(path, format="svg", metadata={"Date": None})
+    svg = io.BytesIO()
+    drawn.savefig(svg, format="svg", metadata={"Date": None})
+    return svg.getvalue()

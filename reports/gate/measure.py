@@ -11,10 +11,10 @@ from pathlib import Path
 import platformdirs
 
 from harness.errors import UserError
-from harness.results import UNTOLD
+from harness.results.sweep_files import UNTOLD
 from reports.gate.baseline import measured
 from reports.gate.entries import Baseline
-from reports.read import load_sweep
+from reports.read.runs import load_sweep
 
 ALLOCATOR = {
     "MALLOC_ARENA_MAX": "1",

@@ -13,9 +13,9 @@ from scipy.stats import binomtest
 from scipy.stats import t as student
 
 from harness.metrics import of_sums
-from harness.metrics._bootstrap import resampled
+from harness.metrics.tools.bootstrap import resampled
 from reports.gate.entries import Entry
-from reports.paired import SHUFFLES, Sampled, randomized
+from reports.statistics.paired import SHUFFLES, Sampled, randomized
 
 NORMAL_SCALE = 1.0483
 """Times the median distance of two values of one normal distribution: its standard deviation. (The distance is normal
@@ -145,9 +145,8 @@ def paired(before: Entry, after: Entry, score: str) -> Change:
 def _sampled(entry: Entry, score: str) -> Sampled:
     parts, combine = entry.parts(score), of_sums(score)
     value = parts.mean(axis=0)[0] if combine is None else combine(parts.sum(axis=0))
-    drawn = resampled(parts, combine)
     indices = tuple(range(len(parts)))
-    return Sampled(indices, (parts,), combine, np.array([float(value)]), drawn, np.zeros(len(drawn)))
+    return Sampled(indices, (parts,), combine, np.array([float(value)]), resampled(parts[None], combine), (), ())
 
 
 @dataclass(frozen=True)

@@ -57,11 +57,11 @@ def same_computation(before: Baseline, after: Baseline, runs: dict[str, tuple[En
 def to_the_bit(name: str, old: Entry, new: Entry) -> Row:
     """Equality of losses and answers."""
     ends = old.quality.get("val_loss"), new.quality.get("val_loss")
-    said = _steps(old, new, 0.0)
-    said += ["validation loss"] if ends[0] != ends[1] else []
-    said += ["answers"] if new.predictions and old.predictions != new.predictions else []
-    said += ["its repeats differ"] if new.alike is False else []
-    return _row(name, old, new, said, "to the bit")
+    differences = _steps(old, new, 0.0)
+    differences += ["validation loss"] if ends[0] != ends[1] else []
+    differences += ["answers"] if new.predictions and old.predictions != new.predictions else []
+    differences += ["its repeats differ"] if new.alike is False else []
+    return _row(name, old, new, differences, "to the bit")
 
 
 def within(name: str, old: Entry, new: Entry, reason: str) -> Row | None:
@@ -73,17 +73,17 @@ def within(name: str, old: Entry, new: Entry, reason: str) -> Row | None:
         return Row(
             "quality", name, MEASURE, "not compared", before, after, note=f"no bound for {old.dtype}, and {reason}"
         )
-    said = _steps(old, new, bound)
+    differences = _steps(old, new, bound)
     lost = before is not None and (after is None or abs(after - before) > bound * abs(before))
-    said += ["validation loss"] if lost else []
-    return _row(name, old, new, said, f"within {bound:.2%} ({reason})")
+    differences += ["validation loss"] if lost else []
+    return _row(name, old, new, differences, f"within {bound:.2%} ({reason})")
 
 
-def _row(name: str, old: Entry, new: Entry, said: list[str], how: str) -> Row:
+def _row(name: str, old: Entry, new: Entry, differences: list[str], how: str) -> Row:
     """The verdict, given what changed."""
     ends = old.quality.get("val_loss"), new.quality.get("val_loss")
-    if said:
-        note = f"not {how}: {', '.join(said)}; losses by up to {_largest(old, new):.2g} of their value"
+    if differences:
+        note = f"not {how}: {', '.join(differences)}; losses by up to {_largest(old, new):.2g} of their value"
         return Row("quality", name, MEASURE, "moved", *ends, note=note)
     if (old.losses and not new.losses) or (old.predictions and not new.predictions):
         return Row("quality", name, MEASURE, "not compared", *ends, note="its curve or its answers are not there now")

@@ -11,7 +11,7 @@ from reports.gate.compare import FAMILIES
 from reports.gate.entries import Baseline
 from reports.gate.repeats import MEASURE
 from reports.gate.rows import FAILING, Comparison, Row, Verdict
-from reports.notes import some
+from reports.values.notes import some
 
 MISSING = "—"
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -26,14 +26,14 @@ MOVED = (
 def conclusion(comparison: Comparison) -> str:
     """One line: the runs that could not be compared, loudly, and how many tests said what."""
     counts = Counter(row.verdict for row in comparison.rows)
-    said = ", ".join(
+    verdicts = ", ".join(
         f"{counts[verdict]} {verdict}{'s' if verdict in ('regression', 'improvement') and counts[verdict] != 1 else ''}"
         for verdict in VERDICTS
         if counts[verdict] or verdict == "regression"
     )
     names = [name for name, _ in comparison.absent]
     loud = f"{len(names)} RUN{'S' * (len(names) != 1)} NOT COMPARED ({some(names)}); " if names else ""
-    return f"{loud}{len(comparison.rows)} tests: {said}."
+    return f"{loud}{len(comparison.rows)} tests: {verdicts}."
 
 
 def text(comparison: Comparison, before: Baseline, after: Baseline, markdown: bool) -> str:
@@ -121,13 +121,13 @@ def junit(comparison: Comparison, name: str, strict: bool = False) -> str:
         ET.SubElement(case, tag, {"message": message} | ({"type": "absent"} if strict else {}))
     for row in comparison.rows:
         case = ET.SubElement(suite, "testcase", classname=f"{name}.{row.run}", name=f"{row.kind}: {row.measure}")
-        said = f"{number(row.before)} → {number(row.after)} ({change(row)}); {row.note}"
+        text = f"{number(row.before)} → {number(row.after)} ({change(row)}); {row.note}"
         if row.verdict in FAILING:
-            ET.SubElement(case, "failure", message=said, type=row.kind)
+            ET.SubElement(case, "failure", message=text, type=row.kind)
         elif row.verdict == "not compared":
             ET.SubElement(case, "skipped", message=row.note)
         elif row.verdict == "improvement":
-            ET.SubElement(case, "system-out").text = f"improvement: {said}"
+            ET.SubElement(case, "system-out").text = f"improvement: {text}"
     ET.indent(suite, " ")
-    told = NOT_XML.sub("\N{REPLACEMENT CHARACTER}", ET.tostring(suite, encoding="unicode"))
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{told}\n'
+    xml = NOT_XML.sub("\N{REPLACEMENT CHARACTER}", ET.tostring(suite, encoding="unicode"))
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{xml}\n'

@@ -7,7 +7,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.read import Run, UnusablePredictions, finite, predictions, training_losses
+from reports.read.run import Run
+from reports.read.runs import UnusablePredictions, finite, predictions, training_losses
 
 MOST = 64
 """Steps whose losses are kept. A step that goes another way moves all that come after it, so few are enough."""
@@ -28,13 +29,13 @@ def trace(run: Run) -> Trace:
     """What a finished run left in its folder."""
     curve = [(step, loss) for step, loss in training_losses(run) if finite(loss) is not None]
     last = len(curve) - 1
-    kept = [curve[i] for i in sorted({round(n * last / (MOST - 1)) for n in range(MOST)})] if curve else []
+    points = [curve[i] for i in sorted({round(n * last / (MOST - 1)) for n in range(MOST)})] if curve else []
     try:
         text = json.dumps(list(predictions(run).items()))
     except UnusablePredictions:
         text = ""
     digest = hashlib.sha256(text.encode()).hexdigest()[:16] if text else ""
-    return Trace(tuple(step for step, _ in kept), tuple(loss for _, loss in kept), digest)
+    return Trace(tuple(step for step, _ in points), tuple(loss for _, loss in points), digest)
 
 
 def alike(runs: Sequence[Run]) -> bool | None:

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from harness.errors import UserError
-from harness.results import read_sweep, recorded_sweeps, run_folder
-from reports.read import NOT_RUN, Run, all_runs
+from harness.results.folder import RunFolder
+from harness.results.sweep_files import read_sweep, recorded_sweeps
+from reports.read.run import NOT_RUN, Run
+from reports.read.runs import all_runs
 
 POINTS = 200
 """Points of a curve that are kept, and of a page of more than `MANY` runs."""
@@ -31,19 +32,19 @@ class Shown:
     """What a reader should know of where it comes from."""
 
 
-def folders(given: Sequence[Path]) -> list[Path]:
+def folders(paths: Sequence[Path]) -> list[Path]:
     """The results folders among those given, or below them. Raises UserError where there is none in one."""
-    found: dict[Path, None] = {}
-    for path in given:
+    results: dict[Path, None] = {}
+    for path in paths:
         below = [path] if _is_results(path) else sorted(each for each in path.glob("**/") if _is_results(each))
         if not below:
             raise UserError(f"--results {path}: no runs there; run one (python -m harness) or name another folder")
-        found |= dict.fromkeys(below)
-    return list(found)
+        results |= dict.fromkeys(below)
+    return list(results)
 
 
 def _is_results(path: Path) -> bool:
-    return any(path.glob("runs/*/record.json")) or bool(recorded_sweeps(path))
+    return any(folder.record.exists() for folder in RunFolder.all_of(path)) or bool(recorded_sweeps(path))
 
 
 def collect(results: Iterable[Path]) -> tuple[list[Shown], list[str]]:
@@ -52,34 +53,34 @@ def collect(results: Iterable[Path]) -> tuple[list[Shown], list[str]]:
     rows: list[Shown] = []
     problems: list[str] = []
     for folder in results:
-        found, wrong = _rows(folder)
-        rows += found
+        more, wrong = _rows(folder)
+        rows += more
         problems += wrong
     by_id: dict[str, list[Shown]] = defaultdict(list)
     for row in rows:
         alike = [other for other in by_id[row.run.id] if other.run.record == row.run.record]
         if not (alike and row.run.record):
             by_id[row.run.id].append(row)
-    kept = []
+    shown = []
     for same in by_id.values():
         held = [row for row in same if row.run.status != NOT_RUN] or same[:1]
         note = f"recorded differently in {len(held)} folders" if len(held) > 1 else ""
-        kept += [Shown(row.run, row.results, row.sweeps, note) for row in held]
-    return kept, problems
+        shown += [Shown(row.run, row.results, row.sweeps, note) for row in held]
+    return shown, problems
 
 
 def _rows(results: Path) -> tuple[list[Shown], list[str]]:
     """The runs of one folder: those of its sweeps in their order, then those that are in none."""
-    recorded = {run.id: run for run in all_runs(results)} if any(results.glob("runs/*/")) else {}
+    recorded = {run.id: run for run in all_runs(results)} if RunFolder.all_of(results) else {}
     listed: dict[str, Run] = {}
     sweeps: dict[str, list[str]] = defaultdict(list)
     problems: list[str] = []
     for name in recorded_sweeps(results):
         try:
-            for told in read_sweep([results], name)["runs"]:
-                run, label, overrides = told["id"], told["label"], told["overrides"]
-                found = recorded.get(run) or Run(run, label, overrides, run_folder(results, run))
-                listed.setdefault(run, replace(found, label=label, overrides=overrides))
+            for row in read_sweep([results], name)["runs"]:
+                run, label, overrides = row["id"], row["label"], row["overrides"]
+                known = recorded.get(run) or Run(run, label, overrides, RunFolder.of(results, run))
+                listed.setdefault(run, replace(known, label=label, overrides=overrides))
                 sweeps[run].append(name)
         except UserError as error:
             problems += error.problems
@@ -87,42 +88,38 @@ def _rows(results: Path) -> tuple[list[Shown], list[str]]:
     return [Shown(run, results, tuple(sweeps[run.id])) for run in (listed | recorded | listed).values()], problems
 
 
-def lines(path: Path, most: int | None = None) -> list[dict[str, Any]]:
-    """The first lines (`most`) of a jsonl file that are objects; none where it is absent or not readable."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            told = json.loads(f"[{','.join(line for line in islice(file, most) if line.strip())}]")
-    except (OSError, ValueError):
-        return []
-    return [line for line in told if isinstance(line, dict)]
-
-
-def curve(folder: Path, most: int = POINTS) -> dict[str, list[list[float]]]:
+def curve(folder: RunFolder, most: int = POINTS) -> dict[str, list[list[float]]]:
     """By name, the points (step, value) of training and validation loss, about `most` of each."""
     try:
-        text = (folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()
+        text = folder.curve.read_text(encoding="utf-8").splitlines()
         every = max(1, -(-len(text) // most))
-        kept = [line for i, line in enumerate(text) if i % every == 0 or i == len(text) - 1 or '"val_loss"' in line]
-        told = json.loads(f"[{','.join(kept)}]")
-    except (OSError, ValueError):
+        texts = [line for i, line in enumerate(text) if i % every == 0 or i == len(text) - 1 or '"val_loss"' in line]
+        content = json.loads(f"[{','.join(texts)}]")
+    except (OSError, ValueError, RecursionError):
         return {}
-    found: dict[str, list[list[float]]] = {}
+    curves: dict[str, list[list[float]]] = {}
     for name in ("loss", "val_loss"):
         points = [
             [line["step"], round(value, 4)]
-            for line in told
+            for line in content
             if isinstance(line, dict) and isinstance(value := line.get(name), (int, float)) and math.isfinite(value)
             if isinstance(line.get("step"), int)
         ]
         if points:
-            found[name] = points
-    return found
+            curves[name] = points
+    return curves
 
 
-def predictions(folder: Path, most: int) -> list[tuple[int, str]]:
-    """Index and text of the first predictions of a run."""
+def predictions(folder: RunFolder, most: int) -> list[tuple[int, str]]:
+    """Index and text of the first predictions of a run; none where they are absent or not readable."""
+    try:
+        with folder.predictions.open(encoding="utf-8") as file:
+            lines = json.loads(f"[{','.join(line for line in islice(file, most) if line.strip())}]")
+    except (OSError, ValueError, RecursionError):
+        return []
     return [
         (index, text)
-        for line in lines(folder / "predictions.jsonl", most)
+        for line in lines
+        if isinstance(line, dict)
         if isinstance(index := line.get("index"), int) and isinstance(text := line.get("prediction"), str)
     ]

@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from harness.results import Record
-from reports.compare import ABOUT, TRAINING, is_trained
-from reports.groups import without
+from harness.results.record import Record
+from reports.read.rows import without
+from reports.read.run import ABOUT
+from reports.statistics.verdicts import TRAINING, is_trained
 
 SEED = ("settings.seed", "repeat")
 EXAMPLES = "test_examples"
@@ -43,8 +44,8 @@ def comparable(
 
 def _fields(record: Record, key: dict[str, str]) -> Fields:
     """What a run's set is known by."""
-    told: dict[str, Any] = without(key, (*ABOUT, *SEED)) | {EXAMPLES: str(record.test_examples)}
-    return tuple(sorted(told.items()))
+    fields: dict[str, Any] = without(key, (*ABOUT, *SEED)) | {EXAMPLES: str(record.test_examples)}
+    return tuple(sorted(fields.items()))
 
 
 def _untrained(fields: Fields) -> Fields:

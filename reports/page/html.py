@@ -29,7 +29,7 @@ def page(data: dict[str, Any], title: str) -> str:
         ),
     }
     template = asset.joinpath("page.html").read_text(encoding="utf-8")
-    return re.sub("@@([a-z]+)@@", lambda found: filled[found[1]], template)
+    return re.sub("@@([a-z]+)@@", lambda match: filled[match[1]], template)
 
 
 def embedded(value: Any) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.results import Record
-from harness.sections import Better
-from reports import columns as c
-from reports.scores import better, better_at, main_score
+from harness.results.record import Record
+from harness.results.sections import Better
+from reports.statistics.scores import better, better_at, main_score
+from reports.values import columns as c
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,10 @@ def shape(kind: c.Kind, values: Sequence[float]) -> tuple[str, dict[str, Any]]:
     """The unit ("" for that of the column) and how the page writes the values of a column, as tables do: `divisor`,
     then decimals (`fixed`) or significant digits (`digits`), `comma` between thousands, `sign` for a plus."""
     unit, size, spec = c.form(kind, list(values))
-    found = re.fullmatch(r"(\+?)(,?)(?:\.(\d))?([fg])", spec)
-    assert found is not None, spec
-    sign, comma, places, letter = found.groups()
+    match = re.fullmatch(r"(\+?)(,?)(?:\.(\d))?([fg])", spec)
+    assert match is not None, spec
+    sign, comma, places, letter = match.groups()
     # Python's `g` without a number means six digits.
-    told: dict[str, Any] = {"fixed": int(places)} if letter == "f" else {"digits": int(places or 6)}
-    told |= {"divisor": size} if unit else {}
-    return unit, told | ({"comma": True} if comma else {}) | ({"sign": True} if sign else {})
+    style: dict[str, Any] = {"fixed": int(places)} if letter == "f" else {"digits": int(places or 6)}
+    style |= {"divisor": size} if unit else {}
+    return unit, style | ({"comma": True} if comma else {}) | ({"sign": True} if sign else {})

@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.results import Record
-from reports.compare import Comparison, show
-from reports.frame import quality_columns, tidy, why_missing
-from reports.latency_table import single
+from harness.results.record import Record
 from reports.page.collect import FEW_POINTS, MANY, POINTS, Shown, curve, predictions
 from reports.page.comparable import comparable
 from reports.page.measures import Measure, measures, shape
 from reports.page.references import References, Text
-from reports.page.uncertainty import intervals_of, rows_over_seeds
-from reports.read import Sweep, UnusablePredictions, finite
-from reports.scores import floor, is_positive, main_score
-from reports.statistics import t_quantile
+from reports.page.uncertainty import intervals_of, rows_over_seeds, student_draws
+from reports.read.run import show
+from reports.read.runs import Sweep, UnusablePredictions, finite
+from reports.statistics.intervals import t_quantile
+from reports.statistics.scores import floor, is_positive, main_score
+from reports.statistics.verdicts import Comparison
+from reports.values.frame import quality_columns, single, tidy, why_missing
 
 EMBEDDED = ("restaurants", "cuisine")
 """Names of the data that come with the project, whose inputs and references a page may carry."""
@@ -54,7 +54,7 @@ class Interned:
 def payload(
     rows: Sequence[Shown], references: References, options: Options, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The page's data. `say` is told how far it is."""
+    """The page's data. `say` gets the progress."""
     sweep = Sweep("", "", tuple(row.run for row in rows))
     frame = tidy(sweep, Comparison(score=main_score(sweep.recorded)))
     records = [row.run.record for row in rows]
@@ -65,7 +65,7 @@ def payload(
     frame["evaluate_seconds_per_example"] = [_each(record) if record else None for record in records]
     fields = quality_columns(sweep)
     known = [m for m in measures(fields, sweep.recorded) if m.column.key in frame and frame[m.column.key].notna().any()]
-    told = {m.column.key: [_short(value) for value in frame[m.column.key].tolist()] for m in known}
+    values = {m.column.key: [_short(value) for value in frame[m.column.key].tolist()] for m in known}
     say(f"{len(rows)} runs, {len(known)} measures")
     pairs, reasons, absent = Interned(), Interned(), Interned()
     keys = [_key(record) if record else {} for record in records]
@@ -84,26 +84,30 @@ def payload(
             say(f"{i} of {len(rows)} runs")
         record = row.run.record
         runs.append(_run(row, sets_of.get(i, [])))
-        runs[-1]["absent"] = absent(_absent(record, known, fields, told, i, reasons) if row.run.done and record else ())
+        runs[-1]["absent"] = absent(
+            _absent(record, known, fields, values, i, reasons) if row.run.done and record else ()
+        )
         runs[-1] |= _intervals(row, why_not)
-        said = predictions(row.run.folder, options.examples) if record else []
-        told_later = {"said": said, "config": [pairs(pair) for pair in keys[i].items()]}
+        own = predictions(row.run.folder, options.examples) if record else []
+        told_later = {"said": own, "config": [pairs(pair) for pair in keys[i].items()]}
         later.append(told_later | {"curve": curve(row.run.folder, points) if record else {}})
         place = _data(record)
-        if place and said:
-            found = references.of(*place) if _may_show(record, place, references) else {}
+        if place and own:
+            examples = references.of(*place) if _may_show(record, place, references) else {}
             shown = texts.setdefault(f"{place[0]} {place[1]}", {})
-            shown |= {index: found[index] for index, _ in said if index in found}
+            shown |= {index: examples[index] for index, _ in own if index in examples}
+    over_seeds = rows_over_seeds([row.run for row in rows], why_not, say)
     return {
-        "measures": [_measure(m, told[m.column.key]) for m in known],
+        "measures": [_measure(m, values[m.column.key]) for m in known],
         "runs": runs,
-        "rows": rows_over_seeds([row.run for row in rows], why_not, say),
+        "rows": over_seeds,
         "pairs": pairs.values,
         "reasons": reasons.values,
         "absent": absent.values,
         "sets": sets,
         "folders": list(dict.fromkeys(str(row.results) for row in rows)),
         "sweeps": list(dict.fromkeys(name for row in rows for name in row.sweeps)),
+        "t": student_draws(over_seeds),
         "student": [round(t_quantile(n), 4) for n in range(1, GRADES + 1)],
         "references": texts,
         "later": later,
@@ -113,11 +117,11 @@ def payload(
 def _run(row: Shown, sets: list[int]) -> dict[str, Any]:
     """What is known of one run besides its measures; what is empty is left out."""
     record = row.run.record
-    told: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "id": row.run.id,
         "label": row.run.label,
         "status": row.run.status,
-        "method": record.method if record else row.run.id.rpartition("-")[0],
+        "method": record.method if record else row.run.id.rpartition("-")[0] or row.run.id,
         "cause": row.run.problem if record is None else record.cause,
         "sweeps": list(row.sweeps),
         "folder": str(row.results),
@@ -126,7 +130,7 @@ def _run(row: Shown, sets: list[int]) -> dict[str, Any]:
         "overrides": row.run.overrides,
     }
     if record:
-        told |= {
+        summary |= {
             "data": _data_field(record, "name"),
             "place": " ".join(map(str, _data(record) or ())),
             "model": record.model_description,
@@ -141,7 +145,7 @@ def _run(row: Shown, sets: list[int]) -> dict[str, Any]:
             },
             "warnings": record.warnings,
         }
-    return {name: value for name, value in told.items() if value not in (None, "", [], {})}
+    return {name: value for name, value in summary.items() if value not in (None, "", [], {})}
 
 
 def _intervals(row: Shown, why_not: str) -> dict[str, Any]:
@@ -175,7 +179,7 @@ def _absent(
     record: Record,
     known: Sequence[Measure],
     fields: dict[str, str],
-    told: dict[str, list[float | None]],
+    columns: dict[str, list[float | None]],
     i: int,
     reasons: Interned,
 ) -> tuple[tuple[int, int], ...]:
@@ -183,7 +187,7 @@ def _absent(
     return tuple(
         (number, reasons(why_missing(record, path)))
         for number, measure in enumerate(known)
-        if told[measure.column.key][i] is None and (path := measure.column.field or fields.get(measure.column.key))
+        if columns[measure.column.key][i] is None and (path := measure.column.field or fields.get(measure.column.key))
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +10,12 @@ from importlib.resources import files
 from pathlib import Path
 
 from harness.errors import UserError
+from harness.results.scored import scored
 
 Text = tuple[str, tuple[str, ...]]
 """An input and its references."""
 FORMAT = "data, test_examples, index, input, references"
-"""Fields of a line of the user's file, as `python -m harness.references` writes them."""
+"""Fields of a line of the user's file, as `python -m harness references` writes them."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,8 @@ class References:
         if (data, count) in self.scored:
             return self.scored[data, count]
         split = self.whole.get(data, ())
-        return dict(enumerate(picked(split, count)))
-
-
-def picked(split: Sequence[Text], count: int) -> Sequence[Text]:
-    """The examples of a split that a run scores: `harness.task.pick`, which a report does not import."""
-    if count >= len(split):
-        return split if count == len(split) else ()
-    return [split[i] for i in sorted(random.Random("examples").sample(range(len(split)), count))]
+        places = scored(len(split), count) if count <= len(split) else []
+        return {index: split[place] for index, place in enumerate(places)}
 
 
 def embedded() -> References:
@@ -64,12 +58,12 @@ def with_file(known: References, path: Path) -> References:
         if not line.strip():
             continue
         try:
-            told = json.loads(line)
-            texts = told["references"]
-            if not isinstance(texts, list) or not all(isinstance(text, str) for text in [told["input"], *texts]):
+            example = json.loads(line)
+            texts = example["references"]
+            if not isinstance(texts, list) or not all(isinstance(text, str) for text in [example["input"], *texts]):
                 raise TypeError("input is no text, or references no list of texts")
-            place = (str(told["data"]), int(told["test_examples"]))
-            scored[place][int(told["index"])] = (told["input"], tuple(texts))
-        except (ValueError, KeyError, TypeError) as error:
+            place = (str(example["data"]), int(example["test_examples"]))
+            scored[place][int(example["index"])] = (example["input"], tuple(texts))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"--references {path}:{number}: not an object of {FORMAT} ({error!r})") from None
     return References(known.whole, {**known.scored, **scored})

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.groups import groups
-from reports.paired import Sampled, interval, sample, scores_with_examples
-from reports.read import Run, Sweep, UnusablePredictions
-from reports.statistics import percentile_interval
+from reports.read.rows import groups
+from reports.read.run import Run
+from reports.read.runs import Sweep, UnusablePredictions
+from reports.statistics.intervals import percentile_interval
+from reports.statistics.paired import Sampled, interval, sample, scores_with_examples, student
 
 STEPS = 65535
 """Of the scale on which a resampled score is written in two bytes."""
@@ -25,39 +26,52 @@ def rows_over_seeds(runs: Sequence[Run], why_not: str, say: Callable[[str], None
     place = {id(run): number for number, run in enumerate(runs)}
     known = groups(Sweep("", "", tuple(runs)))
     indices: dict[tuple[int, ...], int] = {}
-    made = []
+    lines = []
     for number, group in enumerate(known):
-        told: dict[str, Any] = {"label": group.label, "runs": [place[id(run)] for run in group.runs]}
+        row: dict[str, Any] = {"label": group.label, "runs": [place[id(run)] for run in group.runs]}
         if why_not:
-            made.append(told | {"unsure": why_not})
+            lines.append(row | {"unsure": why_not})
             continue
         try:
             sampled = {name: sample(group.runs, name) for name in _shared_scores(group.runs)}
-            told["scores"] = {name: packed(each) for name, each in sampled.items()}
-            told["indices"] = indices.setdefault(next(iter(sampled.values())).indices, len(indices)) if sampled else -1
+            row["scores"] = {name: packed(each) for name, each in sampled.items()}
+            row["indices"] = indices.setdefault(next(iter(sampled.values())).indices, len(indices)) if sampled else -1
         except UnusablePredictions as problem:
-            told["unsure"] = str(problem)
-        made.append(told)
+            row["unsure"] = str(problem)
+        lines.append(row)
         if number and number % 100 == 0:
             say(f"intervals of {number} of {len(known)} rows")
-    return made
+    return lines
 
 
 def intervals_of(run: Run) -> dict[str, tuple[float, float]]:
     """By score, the interval of one run. Raises UnusablePredictions."""
-    found = {name: interval([run], name) for name in scores_with_examples(run)}
-    return {name: (_brief(each.low), _brief(each.high)) for name, each in found.items()}
+    intervals = {name: interval([run], name) for name in scores_with_examples(run)}
+    return {name: (_brief(each.low), _brief(each.high)) for name, each in intervals.items()}
 
 
 def packed(sampled: Sampled) -> dict[str, Any]:
-    """For the page: the interval, and the resamples as base64 of 16-bit steps from the least to the largest."""
-    drawn: NDArray[np.float64] = sampled.drawn
+    """For the page: the interval, the resamples, and of several seeds each one's (`seeds`), which it pairs."""
+    ends = percentile_interval(sampled.drawn)
+    row = {"low": _brief(ends.low), "high": _brief(ends.high), **_steps(sampled.drawn)}
+    if len(sampled.seeds) > 1:
+        seeds = zip(sampled.seeds, sampled.values, sampled.resampled, strict=True)
+        row["seeds"] = [{"seed": seed, "value": float(value), **_steps(drawn)} for seed, value, drawn in seeds]
+    return row
+
+
+def _steps(drawn: NDArray[np.float64]) -> dict[str, Any]:
+    """Resamples as base64 of 16-bit steps from the least to the largest."""
     least = float(drawn.min())
     step = (float(drawn.max()) - least) / STEPS or 1.0
     steps = np.round((drawn - least) / step).astype("<u2")
-    ends = percentile_interval(drawn)
-    written = base64.b64encode(steps.tobytes()).decode()
-    return {"low": _brief(ends.low), "high": _brief(ends.high), "from": least, "step": step, "draws": written}
+    return {"from": least, "step": step, "draws": base64.b64encode(steps.tobytes()).decode()}
+
+
+def student_draws(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+    """Student's t as `distance` draws it, by the number of seeds that two rows may share."""
+    counts = {len(score.get("seeds", ())) for row in rows for score in row.get("scores", {}).values()}
+    return {str(n): [round(value, 4) for value in student(n).tolist()] for n in range(2, max(counts, default=0) + 1)}
 
 
 def _shared_scores(runs: Sequence[Run]) -> list[str]:

@@ -1,8 +1,6 @@
 // What fits: memory at most, quality at least, speed at least or latency at most.
 const drawsOf = new Map();
-function draws(row, score) {
-  const packed = row.scores?.[score];
-  if (!packed) return null;
+function draws(packed) {
   if (!drawsOf.has(packed)) {
     const bytes = Uint8Array.from(atob(packed.draws), (character) => character.charCodeAt(0));
     const view = new DataView(bytes.buffer);
@@ -17,16 +15,47 @@ function percentile(ordered, share) {
   return ordered[below] + (at - below) * ((ordered[below + 1] ?? ordered[below]) - ordered[below]);
 }
 
-// The interval of one row's score minus another's, or `why` there is none: the draws of all rows are the same.
+const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+const variance = (values) => {
+  const middle = mean(values);
+  return values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1);
+};
+
+// As `seed_variance` of reports/statistics/paired.py: over seeds, beyond what resampled examples [seeds][resamples] show.
+function seedVariance(values, resampled, means) {
+  const n = values.length;
+  const spread = variance(values);
+  if (spread === 0) return 0;
+  const noise = (n / (n - 1)) * mean(resampled.map((seed) => variance(seed.map((value, i) => value - means[i]))));
+  return (spread * spread) / (spread + noise) / n;
+}
+
+// The differences of two rows of a score in each resample, taken seed by seed where they share two seeds or more.
+function gapsOf(one, other) {
+  const pairs = (one.seeds ?? []).map((mine) => [mine, (other.seeds ?? []).find((theirs) => theirs.seed === mine.seed)]).filter(([, theirs]) => theirs);
+  if (pairs.length < 2) {
+    const b = draws(other);
+    return draws(one).map((value, i) => value - b[i]);
+  }
+  const resampled = pairs.map(([mine, theirs]) => {
+    const b = draws(theirs);
+    return draws(mine).map((value, i) => value - b[i]);
+  });
+  const means = resampled[0].map((_, i) => mean(resampled.map((seed) => seed[i])));
+  const error = Math.sqrt(seedVariance(pairs.map(([mine, theirs]) => mine.value - theirs.value), resampled, means));
+  const student = data.t[pairs.length];
+  return means.map((value, i) => value + error * student[i]);
+}
+
+// The interval of one row's score minus another's, or `why` there is none: the resamples of all rows are the same.
 function pairedInterval(one, other, score) {
-  const [a, b] = [draws(one, score), draws(other, score)];
+  const [a, b] = [at(one.scores, score), at(other.scores, score)];
   if (!a || !b) return { why: one.unsure || other.unsure || "the examples do not give this score" };
   if (one.indices !== other.indices) return { why: "they were scored on different test examples" };
-  const gaps = a.map((value, i) => value - b[i]).sort();
+  const gaps = gapsOf(a, b).sort();
   return { low: percentile(gaps, 0.025), high: percentile(gaps, 0.975) };
 }
 
-const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 // Of what is never 0 or less (a loss, a perplexity) the geometric one, in the middle of an interval of logarithms.
 const meanOf = (measure, values) => (measure.positive && Math.min(...values) > 0 ? Math.exp(mean(values.map(Math.log))) : mean(values));
 
@@ -39,7 +68,7 @@ function rowValue(row, measure, worst) {
 
 // The interval of a row's quality, and what it is of.
 function rowInterval(row, measure) {
-  const known = row.scores?.[measure.score];
+  const known = at(row.scores, measure.score);
   if (known) return { low: known.low, high: known.high };
   const values = row.runs.map((i) => measure.values[i]);
   const n = values.length;
@@ -61,7 +90,7 @@ const meets = (measure, value, limit) => limit == null || (value != null && (mea
 function chooserMeasures() {
   const count = (m) => m.values.reduce((sum, value) => sum + (value != null), 0);
   const of = (group) => measures.filter((m) => m.group === group && m.better).map((m) => byKey.get(m.key));
-  const usual = ["train_peak_bytes", "train_cuda_allocated_bytes", "train_rss_above_base_bytes", "decode_ms_per_token", "evaluate_seconds_per_example"];
+  const usual = ["train_peak_bytes", "train_cuda_allocated_bytes", "train_rss_growth_bytes", "decode_ms_per_token", "evaluate_seconds_per_example"];
   const most = (list) => list.find((m) => usual.includes(m.key)) || [...list].sort((a, b) => count(b) - count(a))[0];
   const quality = byKey.get(state.cq) || byKey.get("bleu") || byKey.get("accuracy") || most(of("quality"));
   return { memory: byKey.get(state.cm) || most(of("memory")), quality, speed: byKey.get(state.cs) || most(of("speed")), of };
@@ -112,7 +141,7 @@ function results() {
 
 // What needs no model and is as good as the row or better; empty where the row beats it, or there is none.
 function floorOf(row, quality) {
-  const [called, value] = runs[row.runs[0]].floor?.[quality.score] || ["", null];
+  const [called, value] = at(runs[row.runs[0]].floor, quality.score) || ["", null];
   return value != null && rowValue(row, quality) <= value ? called : "";
 }
 

@@ -4,6 +4,9 @@ const { measures, runs, rows } = data;
 const MISSING = "—";
 const MINUS = "−";
 const byKey = new Map(measures.map((measure, number) => [measure.key, { ...measure, number }]));
+// Addresses and records name things, and a plain object has things of its own under names like `constructor`.
+const plain = (object) => Object.assign(Object.create(null), object);
+const at = (object, key) => (object != null && Object.hasOwn(object, key) ? object[key] : undefined);
 const $ = (id) => document.getElementById(id);
 
 // An element; attributes that are functions are listeners, `text` children are never read as markup.
@@ -43,7 +46,7 @@ function format(measure, value) {
 }
 
 const heading = (measure) => (measure.unit ? `${measure.title} [${measure.unit}]` : measure.title);
-const arrow = (measure) => ({ lower: " (lower is better)", higher: " (higher is better)" })[measure.better] || "";
+const arrow = (measure) => at({ lower: " (lower is better)", higher: " (higher is better)" }, measure.better) || "";
 const valueOf = (measure, run) => measure.values[run];
 const better = (measure, a, b) => (measure.better === "lower" ? a < b : a > b);
 
@@ -63,7 +66,7 @@ function dash(why) {
 function valueCell(measure, number, withInterval) {
   const value = valueOf(measure, number);
   if (value == null) return dash(reason(measure, number));
-  const interval = runs[number].intervals?.[measure.score];
+  const interval = at(runs[number].intervals, measure.score);
   if (!interval || !withInterval) return format(measure, value);
   return [format(measure, value), el("span", { class: "ci", title: "95% interval over test examples" }, range(measure, interval))];
 }
@@ -89,11 +92,12 @@ function later(number) {
 const config = (number) => new Map(later(number).config.map((pair) => data.pairs[pair]));
 
 // State: what the address says after `#`, so that a view can be shared.
-const DEFAULTS = { view: "table", dir: "asc", page: "1" };
-const state = {};
+const DEFAULTS = plain({ view: "table", dir: "asc", page: "1" });
+const state = plain({});
 function readHash() {
   for (const name of Object.keys(state)) delete state[name];
-  Object.assign(state, DEFAULTS, Object.fromEntries(new URLSearchParams(location.hash.slice(1))));
+  Object.assign(state, DEFAULTS);
+  for (const [name, value] of new URLSearchParams(location.hash.slice(1))) state[name] = value;
 }
 function set(changes) {
   Object.assign(state, changes);

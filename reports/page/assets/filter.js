@@ -5,7 +5,7 @@ const haystack = runs.map((run) =>
 const NO_SWEEP = "(none)";
 const FACETS = {
   sweep: ["Sweep", (run) => run.sweeps || [NO_SWEEP]],
-  method: ["Method", (run) => [run.method]],
+  method: ["Method", (run) => [run.method || MISSING]],
   data: ["Data", (run) => [run.data || MISSING]],
   folder: ["Folder", (run) => [run.folder]],
   status: ["Status", (run) => [run.status]],
@@ -22,10 +22,10 @@ function applyFilters() {
   }
 }
 
-const FIELD_WORDS = {
+const FIELD_WORDS = plain({
   "data.name": "data", "data.sha256": "content of the data", "settings.train.steps": "training steps", test_examples: "test examples",
   "settings.train.batch_size": "batch size", "model.name": "base model", "environment.device": "device", "environment.threads": "threads",
-};
+});
 const fieldWord = (name) => FIELD_WORDS[name] || name.replace(/^settings\./, "").replace(/^environment\.versions\./, "version of ");
 
 // A comparable set in a few words.
@@ -57,7 +57,7 @@ function differences(sets) {
   const names = new Set(sets.flatMap((each) => Object.keys(data.sets[each])));
   const found = [];
   for (const name of names) {
-    const values = new Set(sets.map((each) => data.sets[each][name] ?? "—"));
+    const values = new Set(sets.map((each) => at(data.sets[each], name) ?? "—"));
     if (values.size > 1) found.push([name, [...values]]);
   }
   const first = Object.keys(FIELD_WORDS);

@@ -1,5 +1,5 @@
 // Tabs, and what is drawn when.
-const VIEWS = { table: ["Runs", tableView], tradeoff: ["Trade-offs", tradeoffView], compare: ["Compare", compareView], choose: ["Choose", chooserView] };
+const VIEWS = plain({ table: ["Runs", tableView], tradeoff: ["Trade-offs", tradeoffView], compare: ["Compare", compareView], choose: ["Choose", chooserView] });
 
 function go(view) {
   set({ view });

@@ -64,14 +64,14 @@ function costs(number) {
 
 function scoreTable(number) {
   const run = runs[number];
-  const list = measures.filter((m) => m.group === "quality").map((m) => byKey.get(m.key)).filter((m) => m.values[number] != null || run.base?.[m.score] != null);
-  const base = (m) => (run.base?.[m.score] == null ? dash("not recorded") : format(m, run.base[m.score]));
-  const interval = (m) => (run.intervals?.[m.score] ? range(m, run.intervals[m.score]) : dash(run.unsure || "its examples do not give this score"));
+  const list = measures.filter((m) => m.group === "quality").map((m) => byKey.get(m.key)).filter((m) => m.values[number] != null || at(run.base, m.score) != null);
+  const base = (m) => (at(run.base, m.score) == null ? dash("not recorded") : format(m, run.base[m.score]));
+  const interval = (m) => (at(run.intervals, m.score) ? range(m, run.intervals[m.score]) : dash(run.unsure || "its examples do not give this score"));
   return [
     el("div", { class: "scroll" }, el("table", {},
       el("thead", {}, el("tr", {}, ["score", "this run", "95% interval", "untouched base", "better", "how it is computed"].map((text, i) => el("th", { scope: "col", class: i > 0 && i < 4 ? "number" : null }, text)))),
       el("tbody", {}, list.map((m) => el("tr", {}, el("th", { scope: "row" }, heading(m)), el("td", { class: "number" }, valueCell(m, number, false)), el("td", { class: "number" }, interval(m)),
-        el("td", { class: "number" }, base(m)), el("td", {}, m.better || MISSING), el("td", { class: "muted" }, run.signatures?.[m.score] || MISSING)))))),
+        el("td", { class: "number" }, base(m)), el("td", {}, m.better || MISSING), el("td", { class: "muted" }, at(run.signatures, m.score) || MISSING)))))),
     run.baselines && el("p", { class: "muted" }, `Without a model: ${Object.entries(run.baselines).map(([name, value]) => `${name} ${value.toFixed(Math.abs(value) > 1.5 ? 2 : 3)}`).join(", ")}.`),
     el("p", { class: "muted" }, run.intervals ? "Intervals: bootstrap over the test examples; they do not cover the randomness of training." : `No intervals: ${run.unsure || "not known"}.`),
   ];

@@ -1,15 +1,15 @@
 // The table of runs: sorted, a page at a time, so that ten thousand stay quick.
 const PAGE = 100;
 const PRINTED = 2000;
-const TEXTS = {
+const TEXTS = plain({
   status: ["status", (run) => run.status],
   data: ["data", (run) => run.data || ""],
-  method: ["method", (run) => run.method],
+  method: ["method", (run) => run.method || ""],
   sweep: ["sweep", (run) => (run.sweeps || []).join(", ")],
   model: ["base model", (run) => run.model || ""],
   id: ["id", (run) => run.id],
   started: ["started", (run) => run.started || ""],
-};
+});
 let pageSize = PAGE;
 
 function defaultColumns() {

@@ -102,12 +102,12 @@ function drawScatter(chart, { x, y, logx, logy, drawn, sets, fronts }) {
   chart.replaceChildren(made, tip);
   const visible = [...new Set(sets.flatMap(([, members]) => members))];
   plotted = { points: visible.map((i) => [...spot(i), i]).sort((a, b) => a[0] - b[0] || a[1] - b[1]), at: -1 };
-  const mark = (at, say) => {
-    plotted.at = at;
-    if (at < 0) { tip.hidden = true; ring.setAttribute("visibility", "hidden"); return; }
-    const [a, b, i] = plotted.points[at];
+  const mark = (nth, say) => {
+    plotted.at = nth;
+    if (nth < 0) { tip.hidden = true; ring.setAttribute("visibility", "hidden"); return; }
+    const [a, b, i] = plotted.points[nth];
     ring.setAttribute("cx", a); ring.setAttribute("cy", b); ring.setAttribute("visibility", "visible");
-    const value = (m) => `${m.title} ${format(m, m.values[i])}${m.unit ? ` ${m.unit}` : ""}${runs[i].intervals?.[m.score] ? ` (${range(m, runs[i].intervals[m.score])})` : ""}`;
+    const value = (m) => `${m.title} ${format(m, m.values[i])}${m.unit ? ` ${m.unit}` : ""}${at(runs[i].intervals, m.score) ? ` (${range(m, runs[i].intervals[m.score])})` : ""}`;
     tip.replaceChildren(el("strong", {}, runs[i].label), el("div", {}, value(y)), el("div", {}, value(x)), el("div", {}, (runs[i].sets || []).map((s) => setNames[s])[0] || ""));
     tip.hidden = false;
     tip.style.left = `${Math.max(4, Math.min(a + 12, width - tip.offsetWidth - 4))}px`;

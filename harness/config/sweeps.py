@@ -1,0 +1,138 @@
+"""Sweeps: files of grids, what a command line asks for, and the lists of runs that they give."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import yaml
+from hydra import initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from harness.config.compose import CONF, ROOT, explain
+from harness.errors import UserError, nearest
+from harness.files import hash_of
+
+SWEEPS = ROOT / "sweeps"
+
+GIVEN = "HARNESS_GIVEN"
+"""Environment variable in which the command line hands a sweep's overrides to the sweeper, as a JSON list."""
+
+COUNTED = 1_000_000
+"""Values of one override that are counted: of more it does not matter how many there are."""
+MAX_POINTS = 2000
+"""A sweep of more points is refused: it is more often a slip than a wish."""
+READABLE = 48
+"""Letters of a made name that are there to be read."""
+NOT_ABOUT = ("results=", "force=", "tracker", "hydra.")
+"""Beginnings of overrides that say nothing of what is run."""
+
+
+@dataclass(frozen=True)
+class SweepFile:
+    """A named sweep: its question and its grids of overrides in Hydra's grammar."""
+
+    name: str
+    question: str
+    overrides: tuple[str, ...]
+    """Given to every point."""
+    grids: tuple[tuple[str, ...], ...]
+
+
+def read_sweep_file(name: str) -> SweepFile:
+    """The sweep sweeps/NAME.yaml. Raises UserError with the nearest name, or with what the file lacks."""
+
+    if name not in sweep_names():
+        raise UserError(f"+sweep={name}: there is none; {nearest(name, sweep_names())}")
+    path = SWEEPS / f"{name}.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    unknown = set(content or {}) - {"question", "overrides", "grids"}
+    if not content or unknown or not content.get("question") or not content.get("grids"):
+        raise UserError(f"{path}: needs `question` and `grids`, may have `overrides`; unknown: {sorted(unknown)}")
+    grids = tuple(tuple(map(str, grid)) for grid in content["grids"])
+    return SweepFile(name, content["question"].strip(), tuple(map(str, content.get("overrides") or ())), grids)
+
+
+def asked_for(arguments: Sequence[str]) -> tuple[SweepFile, list[str]]:
+    """The sweep that `+sweep=NAME` names, or one made of the arguments; and what is given besides. Raises UserError."""
+
+    named = [a.removeprefix("+sweep=") for a in arguments if a.startswith("+sweep=")]
+    overrides = [a for a in arguments if not a.startswith("+sweep=")]
+    if len(named) > 1:
+        raise UserError("+sweep: one sweep at a time")
+    if named:
+        return read_sweep_file(named[0]), overrides
+    about = [a for a in overrides if not a.startswith(NOT_ABOUT)]
+    return SweepFile(name_of(about), " ".join(about), (), ((),)), overrides
+
+
+def name_of(overrides: Sequence[str]) -> str:
+    """A name for a sweep without a file: what it varies, to be read, and a hash of all overrides, in any order."""
+
+    several = [word for word in overrides if "," in word] or list(overrides)
+    words = (word.partition("=") for word in several)
+    text = "_".join(f"{key.rpartition('.')[2]}-{value}" for key, _, value in words)
+    return f"{re.sub(r'[^A-Za-z0-9_]+', '-', text).strip('-_')[:READABLE]}-{hash_of(sorted(overrides))[:6]}".lstrip(
+        "-_"
+    )
+
+
+def expand(file: SweepFile, more: Sequence[str], loader: ConfigLoader, max_points: int) -> dict[tuple[str, ...], int]:
+    """The overrides of every point, each with the number of its grid. What is given on the command line goes to all of
+    them and wins."""
+
+    def check(count: int) -> None:
+        if count > max_points:
+            raise UserError(
+                f"{count:,} points are more than {max_points:,}; narrow the sweep, "
+                f"or allow it with hydra.sweeper.max_points={count}"
+            )
+
+    parser = OverridesParser.create(config_loader=loader)
+    rows: dict[tuple[str, ...], int] = {}
+    for number, grid in enumerate(file.grids):
+        merged = {}
+        for override in parser.parse_overrides([*file.overrides, *grid, *more]):
+            merged[override.get_key_element()] = override
+        expanded: list[tuple[str, ...]] = [()]
+        for key, override in merged.items():
+            if override.is_delete() or not override.is_sweep_override():
+                values = [override.input_line or ""]
+            else:
+                values = [f"{key}={value}" for value in islice(override.sweep_string_iterator(), COUNTED)]
+            if not values:
+                raise UserError(f"{override.input_line}: matches nothing; see conf/{key} for what there is")
+            check(len(values) * len(expanded))
+            expanded = [(*row, value) for value in values for row in expanded]
+        rows |= {row: number for row in expanded if row not in rows}
+    check(len(rows))
+    return rows
+
+
+def points(arguments: list[str], many: bool) -> list[list[str]]:
+    """The overrides of each point that arguments ask for, as a sweep where `many`. Raises UserError."""
+    if not many:
+        return [arguments]
+    words = [a for a in arguments if not a.startswith("hydra.")]
+    limits = [a.partition("=")[2] for a in arguments if a.startswith("hydra.sweeper.max_points=")]
+    if limits and not re.fullmatch("[0-9]{1,9}", limits[-1]):
+        raise UserError(f"hydra.sweeper.max_points={limits[-1]}: must be a number of points such as 5000")
+    limit = int(limits[-1]) if limits else MAX_POINTS
+    file, rest = asked_for(words)
+    try:
+        with initialize_config_dir(str(CONF), version_base=None):
+            rows = expand(file, rest, GlobalHydra.instance().config_loader(), limit)
+    except HydraException as error:
+        raise explain(error, rest) from None
+    return [list(row) for row in rows]
+
+
+def sweep_names() -> list[str]:
+    """The sweeps that exist: files under sweeps/."""
+    names = (path.relative_to(SWEEPS).with_suffix("").as_posix() for path in SWEEPS.rglob("*.yaml"))
+    return sorted(name for name in names if not name.startswith("wandb/"))

@@ -1,0 +1,147 @@
+"""Typed settings of a run; every problem of a configuration in one error, before anything is loaded."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+
+import harness
+from harness.config.contradictions import contradictions
+from harness.config.run_settings import RunSettings
+from harness.errors import UserError, first_line, nearest_key
+from harness.settings import Settings
+from harness.texts import json_object
+
+
+def settings_from(config: DictConfig, planned: bool = False) -> RunSettings:
+    """The typed settings of a composed configuration. `planned`: not to be run, so that neither the device nor weights
+    need be there. Raises UserError with every problem at once."""
+    config = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
+    if missing := _missing(config):
+        raise UserError(*(f"{key}: is missing; give {key}=…" for key in missing))
+    try:
+        content = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise UserError(first_line(error)) from None
+    assert isinstance(content, dict)
+    groups: dict[str, Any] = {str(name): value for name, value in content.items()}
+    known = leaves(groups)
+    problems: dict[str, str] = {}
+    failed = set()
+    for name, value in groups.items():
+        if isinstance(value, dict) and "_target_" in value:
+            before = len(problems)
+            groups[name] = _built(value, (name,), known, problems)
+            if len(problems) > before:
+                failed.add(name)
+    try:
+        settings = RunSettings.model_validate(groups)
+    except ValidationError as error:
+        problems |= describe(error, (), known, skip=failed)
+    if problems:
+        # What is taken over from another setting (alpha from rank) is wrong because that one is: one problem, not two.
+        own = {place: line for place, line in problems.items() if not _taken_over(config, place)}
+        raise UserError(*(own or problems).values())
+    if contrary := contradictions(settings, planned):
+        raise UserError(*contrary)
+    return settings
+
+
+def _built(node: dict[str, Any], place: tuple[str, ...], known: list[str], problems: dict[str, str]) -> Any:
+    """The node, or the object that its `_target_` names, with those of the nodes inside it; adds to `problems`."""
+    before = len(problems)
+    content = {
+        name: _built(value, (*place, str(name)), known, problems) if isinstance(value, dict) else value
+        for name, value in node.items()
+        if name != "_target_"
+    }
+    if "_target_" not in node or len(problems) > before:
+        return content
+    try:
+        return own_class(node["_target_"]).model_validate(content)
+    except ValidationError as error:
+        problems |= describe(error, place, known)
+    except UserError as error:
+        where = ".".join((*place, "_target_"))
+        problems[where] = f"{where}: {error}"
+    return None
+
+
+def own_class(name: Any) -> type[Settings]:
+    """The class of settings that a `_target_` names. Only this project's own: a configuration may come with someone
+    else's run, and importing a module runs it. Raises UserError."""
+    module, _, last = str(name).rpartition(".")
+    if not re.fullmatch(rf"{harness.__name__}(\.[a-z_0-9]+)*", module):
+        raise UserError(f"{name}: is no class of the harness; name one, as the files in conf/ do")
+    try:
+        kind = getattr(import_module(module), last, None)
+    except ImportError:
+        kind = None
+    if not (isinstance(kind, type) and issubclass(kind, Settings)):
+        raise UserError(f"{name}: there is no such class of settings; name one, as the files in conf/ do")
+    return kind
+
+
+def _missing(node: DictConfig, place: str = "") -> list[str]:
+    """The dotted keys that must be given and are not."""
+    places = []
+    name: Any  # a verbalizer's may be a number
+    for name in node:
+        if OmegaConf.is_missing(node, name):
+            places.append(f"{place}{name}")
+        elif not OmegaConf.is_interpolation(node, name) and isinstance(node[name], DictConfig):
+            places += _missing(node[name], f"{place}{name}.")
+    return places
+
+
+def _taken_over(config: DictConfig, place: str) -> bool:
+    """The value at this dotted place is an interpolation of another one."""
+    group, _, name = place.rpartition(".")
+    node = OmegaConf.select(config, group) if group else config
+    return isinstance(node, DictConfig) and OmegaConf.is_interpolation(node, name)
+
+
+def describe(
+    error: ValidationError, prefix: tuple[str, ...], known: list[str], skip: set[str] | frozenset[str] = frozenset()
+) -> dict[str, str]:
+    """For each problem that pydantic found, by place: where, what, and the nearest name of the keys that there are."""
+    problems = [(".".join((*prefix, *map(str, each["loc"]))), each) for each in error.errors()]
+    unknown = {where for where, each in problems if each["type"] == "extra_forbidden"}
+    known = [key for key in known if key not in unknown]
+    lines = {}
+    for where, each in problems:
+        if where.partition(".")[0] in skip:
+            continue
+        if where in unknown:
+            lines[where] = f"{where}: unknown key; {nearest_key(where, known)}"
+        elif each["type"] == "missing":
+            lines[where] = f"{where}: is missing; give {where}=…"
+        else:
+            message = each["msg"].removeprefix("Value error, ")
+            lines[where] = f"{where}={each['input']}: {message[0].lower()}{message[1:]}"
+    return lines
+
+
+def leaves(node: Any, place: str = "") -> list[str]:
+    """The dotted keys of a nested dictionary, `_target_` aside."""
+    if not isinstance(node, dict):
+        return [place]
+    keys = [key for name, child in node.items() for key in leaves(child, f"{place}.{name}" if place else str(name))]
+    return [key for key in keys if not key.endswith("_target_")]
+
+
+def saved_settings(path: Path) -> RunSettings:
+    """The typed settings that a run wrote into `path`. Raises UserError, OSError."""
+    if not path.exists():
+        raise FileNotFoundError(path)
+    content = json_object(path)
+    try:
+        return settings_from(OmegaConf.create(content))
+    except (OmegaConfBaseException, RecursionError) as error:
+        raise UserError(f"{path}: is no configuration ({first_line(error)})") from None

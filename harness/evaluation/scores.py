@@ -1,0 +1,155 @@
+"""Scores of predictions against references, by task."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harness import metrics
+from harness.data import Example, Source
+from harness.evaluation.answers import Prediction, first_line
+from harness.metrics import calibration
+from harness.metrics.classes import accuracy
+from harness.results.sections import Better
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores over the test examples, and a line for each of them."""
+
+    quality: dict[str, float | None]
+    signatures: dict[str, str]
+    lines: tuple[dict[str, Any], ...]
+    """For each example: index, prediction, and each score's part. Never inputs or references."""
+    reasons: dict[str, str] = field(default_factory=dict)
+    """By score: why it is None."""
+    better: dict[str, Better] = field(default_factory=dict)
+    """By score: which values are better."""
+
+
+def score_classes(examples: Sequence[Example], predictions: Sequence[Prediction], source: Source) -> Scores:
+    """The task's scores of predicted classes; the lines hold the probabilities of all classes and which is right."""
+    classes = source.classes or ()
+    texts, expected = [own.text for own in predictions], [example.references[0] for example in examples]
+    scores = score(examples, texts, source.metrics)
+    quality, signatures, better = dict(scores.quality), dict(scores.signatures), dict(scores.better)
+    lines = []
+    for line, own, right in zip(scores.lines, predictions, expected, strict=True):
+        more = {"right": own.text == right, "label": classes.index(right), "probabilities": own.probabilities}
+        lines.append(line | more | ({"probabilities_normalised": own.normalised} if own.normalised else {}))
+    stated = {
+        "": [own.probabilities for own in predictions],
+        "_normalised": [own.normalised for own in predictions],
+    }
+    for suffix, rows in stated.items():
+        named = [dict(zip(classes, row, strict=True)) for row in rows if row is not None]
+        for name, one in calibration.scores(named, expected).items() if named else ():
+            quality[name + suffix], signatures[name + suffix] = one.value, one.signature
+            better[name + suffix] = one.better
+    if named:
+        quality["accuracy_normalised"] = accuracy([max(row, key=lambda name: row[name]) for row in named], expected)
+        signatures["accuracy_normalised"] = "accuracy|likeliest per token of the class's text"
+        better["accuracy_normalised"] = "higher"
+    return Scores(quality, signatures, tuple(lines), scores.reasons, better)
+
+
+def score_texts(predictions: Sequence[Prediction], examples: Sequence[Example]) -> Scores:
+    """Perplexity of texts without a prompt, by token of the model and by word of the text."""
+    sums = [prediction.log_likelihood or 0.0 for prediction in predictions]
+    counts = [prediction.tokens or 0 for prediction in predictions]
+    words = [len(example.references[0].split()) for example in examples]
+    cut = sum(prediction.cut for prediction in predictions)
+    loss = -sum(sums) / sum(counts)
+    quality: dict[str, float | None] = {
+        "loss": loss,
+        "perplexity": math.exp(min(loss, 700)),
+        "word_perplexity": None if cut else math.exp(min(-sum(sums) / sum(words), 700)),
+    }
+    tokens = "tokens of the test blocks that have one in front, BOS included"
+    signatures = {
+        "loss": f"nats per token|{tokens}",
+        "perplexity": f"exp of nats per token|{tokens}",
+        "word_perplexity": f"exp of nats per word|{tokens}; words as white space parts them",
+    }
+    lines = [
+        {"index": i, "prediction": "", "log_likelihood": value, "tokens": count, "words": word}
+        for i, (value, count, word) in enumerate(zip(sums, counts, words, strict=True))
+    ]
+    reasons = {"word_perplexity": f"{cut} of {len(predictions)} blocks were cut; lower data.block"} if cut else {}
+    return Scores(quality, signatures, tuple(lines), reasons, dict.fromkeys(quality, "lower"))
+
+
+def share_ended(lines: Sequence[dict[str, Any]]) -> float | None:
+    """Share of the written answers that ended by themselves, 0 to 1; None where none was written."""
+    written = [line["ended"] for line in lines if "ended" in line]
+    return sum(written) / len(written) if written else None
+
+
+def cut_answers(source: Source, examples: Sequence[Example]) -> list[str]:
+    """A warning for each task some of whose references, given as the answer, would not be left whole."""
+    warnings = []
+    for task in dict.fromkeys(example.task for example in examples):
+        each = [example for example in examples if example.task == task]
+        own = source.of(each[0])
+        texts = [] if own.plain or own.classes is not None else [r.strip() for e in each for r in e.references]
+        stopped = sum(any(stop in text for stop in own.stop) for text in texts)
+        several = 0 if own.multiline else sum(first_line(text) != text for text in texts)
+        name = f"data.tasks.{task}" if task else "data"
+        if several:
+            warnings.append(
+                f"{name}.multiline=false: {several} of {len(texts)} references have several lines, and an answer is "
+                f"the first one, so that a perfect one is cut; {name}.multiline=true keeps all"
+            )
+        if stopped:
+            warnings.append(
+                f"{name}.stop: {stopped} of {len(texts)} references hold one of {list(own.stop)}, where an answer "
+                "ends, so that a perfect one is cut; name other texts"
+            )
+    return warnings
+
+
+def score(examples: Sequence[Example], predictions: Sequence[str], families: Sequence[str]) -> Scores:
+    """The scores of these families of `harness.metrics` against the examples' references.
+
+    A line holds, by name of the score, the example's statistics where the score is made of sums, else its own score.
+    """
+    references, sources = [example.references for example in examples], [example.source for example in examples]
+    results = metrics.compute(families, predictions, references, sources)
+    lines: list[dict[str, Any]] = [{"index": i, "prediction": text} for i, text in enumerate(predictions)]
+    for name, one in results.items():
+        parts = [list(row) for row in one.statistics] if one.statistics else one.examples
+        for line, part in zip(lines, parts or (), strict=bool(parts)):
+            line[name] = part
+    reasons = {name: one.reason for name, one in results.items() if one.reason}
+    values = {name: one.value for name, one in results.items()}
+    for name, value in values.items():
+        if value is not None and not math.isfinite(value):
+            values[name], reasons[name] = None, f"its scorer gave {value}"
+    return Scores(
+        values,
+        {name: one.signature for name, one in results.items()},
+        tuple(lines),
+        reasons,
+        {name: one.better for name, one in results.items()},
+    )
+
+
+def together(parts: Sequence[tuple[str, list[int], Scores]]) -> Scores:
+    """The scores of a mixture's tasks: name, indices of its test examples, its scores."""
+    quality: dict[str, float | None] = {}
+    signatures: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    better: dict[str, Better] = {}
+    lines = []
+    for task, indices, scores in parts:
+        reasons |= {f"{task}/{name}": why for name, why in scores.reasons.items()}
+        better |= {f"{task}/{name}": which for name, which in scores.better.items()}
+        quality |= {f"{task}/{name}": value for name, value in scores.quality.items()}
+        signatures |= {f"{task}/{name}": text for name, text in scores.signatures.items()}
+        lines += [line | {"index": i, "task": task} for i, line in zip(indices, scores.lines, strict=True)]
+    return Scores(quality, signatures, tuple(lines), reasons, better)

@@ -1,0 +1,158 @@
+"""How far a sweep is: what a run tells, and the live view that reads it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from harness.launch.progress_file import INTERVAL
+from harness.results.folder import RunFolder, UnreadableRecord, read_record
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """One run of a sweep, before it is run."""
+
+    run: str
+    label: str
+    overrides: str
+    done: bool
+    on_gpu: bool = False
+    """It runs on a GPU, and so beside points on other GPUs."""
+
+
+@dataclass
+class Counts:
+    """How the points of a sweep stand."""
+
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    interrupted: int = 0
+    left: int = 0
+    running: list[str] = field(default_factory=list)
+    """What each point that runs now is at."""
+
+
+class SweepView:
+    """Shows done, failed and left, the time left, and phase and loss of what runs now, until the block ends.
+
+    On a terminal it is live, elsewhere a plain line for each run that ends. It reads files alone, so that it is the
+    same whichever launcher runs the points.
+    """
+
+    def __init__(self, points: Sequence[SweepRun], results: Path, tell: bool = True) -> None:
+        self.points, self.results = points, results
+        self.tell = tell  # False: whoever runs a single point says itself how it ended
+        self.began = time.time()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._told: set[str] = {p.run for p in points if p.done}
+        self._live: Any = None
+
+    def __enter__(self) -> SweepView:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
+            self._live.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._look()
+        if self._live:
+            self._live.stop()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(INTERVAL):
+            self._look()
+
+    def _look(self) -> None:
+        counts = Counts()
+        finished_here = 0
+        news = []
+        for point in self.points:
+            folder = RunFolder.of(self.results, point.run)
+            status, cause, seconds = self._status(point, folder)
+            if status is None:
+                counts.left += 1
+                counts.running += filter(None, [self._running(point, folder)])
+                continue
+            counts.done += status == "ok"
+            counts.skipped += status == "skipped"
+            counts.interrupted += status == "interrupted"
+            counts.failed += status not in ("ok", "skipped", "interrupted")
+            finished_here += not point.done
+            if self.tell and point.run not in self._told:
+                self._told.add(point.run)
+                why = f": {cause}" if cause else ""
+                news.append(f"{point.label}: {status}{why} ({seconds:.0f} s)")
+        for line in news:
+            self._say(f"{line}; {self._summary(counts, finished_here)}")
+        if self._live:
+            from rich.text import Text
+
+            self._live.update(Text(now(self._summary(counts, finished_here), counts.running)))
+
+    def _status(self, point: SweepRun, folder: RunFolder) -> tuple[str | None, str | None, float]:
+        """Status, cause and seconds of a point's record; None while it has none from this sweep."""
+        path = folder.record
+        if point.done:
+            return "ok", None, 0.0
+        try:
+            if path.stat().st_mtime < self.began:
+                return None, None, 0.0
+            record = read_record(path)
+        except (OSError, UnreadableRecord):  # the run itself tells what is wrong with the folder
+            return None, None, 0.0
+        return record.status, record.cause, record.seconds.get("total", sum(record.seconds.values()))
+
+    def _running(self, point: SweepRun, folder: RunFolder) -> str:
+        """Phase and loss of a point that is running now."""
+        try:
+            state = json.loads(folder.progress.read_text())
+        except (OSError, ValueError):
+            return ""
+        if state.get("time", 0) < self.began:
+            return ""
+        parts = [point.label, state.get("phase", "")]
+        if state.get("phase") == "train" and "step" in state:
+            parts.append(f"step {state['step']:.0f}/{state['steps']}, loss {state['loss']:.3f}")
+        return "  ".join(parts)
+
+    def _summary(self, counts: Counts, finished_here: int) -> str:
+        others = {"skipped": counts.skipped, "interrupted": counts.interrupted}
+        more = "".join(f"{count} {name}, " for name, count in others.items() if count)
+        text = f"{counts.done} done, {counts.failed} failed, {more}{counts.left} left"
+        if finished_here and counts.left:
+            rate = (time.time() - self.began) / finished_here
+            text += f", about {_duration(rate * counts.left)} to go"
+        return text
+
+    def _say(self, line: str) -> None:
+        if self._live:
+            self._live.console.print(line, highlight=False, markup=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+
+def now(summary: str, running: Sequence[str]) -> str:
+    """The live view: one line, or where several run at once, their number and a line each."""
+    if len(running) < 2:
+        return "  ".join([summary, *running])
+    return "\n  ".join([f"{summary}; {len(running)} run now", *running])
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,24 @@
+"""A line that the user should see now, whichever process of a run it comes from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+
+def _print(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+_tell: Callable[[str], None] = _print
+
+
+def say(line: str) -> None:
+    """Tell it: on this process's stderr, or where `redirect` has said."""
+    _tell(line)
+
+
+def redirect(tell: Callable[[str], None]) -> None:
+    """Have this process's lines told by `tell`: a run's process has no terminal, its stderr is the run's log."""
+    global _tell
+    _tell = tell

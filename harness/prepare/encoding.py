@@ -1,0 +1,207 @@
+"""Examples of a task as token ids: in its template and the model's chat template, cut where they are too long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.data import Example, Source
+from harness.errors import UserError
+from harness.prepare.batch import Encoded
+from harness.prepare.chat import Turn, turn
+from harness.prepare.tokens import Ids, Texts, end_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Token ids of the text before an answer."""
+
+    ids: tuple[int, ...]
+    cut: bool
+    """Text was left out, so that it fits."""
+
+
+class Encoder:
+    """Turns examples of a task into token ids. Raises UserError where a text is longer than it may be."""
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        source: Source,
+        max_length: int,
+        context: int,
+        starts: Ids = (),
+        rows: int | None = None,
+    ) -> None:
+        """`starts`: of a sequence-to-sequence model the token that its decoder starts from, and the one that its
+        settings put behind it, if they do; none for others. `rows`: tokens that the model's embeddings have; None: not
+        known."""
+        self.texts = Texts(tokenizer, rows)
+        self.tokenizer = tokenizer
+        self.source = source
+        self.max_length = max_length
+        self.context = context
+        self.starts = starts
+
+    def prompt(self, example: Example, room: int, shots: Sequence[Example] = ()) -> list[int]:
+        """As `fit`: the ids alone."""
+        return list(self.fit(example, room, shots).ids)
+
+    def fit(self, example: Example, room: int, shots: Sequence[Example] = ()) -> Prompt:
+        """The prompt behind the solved examples `shots`, with room for an answer of `room` tokens where that follows it
+        in the model's context: a causal model's does."""
+        room = room if self._causal(example) else 0
+        encoded = self._cut(example, self.context - room, shots)
+        if len(encoded.ids) + room > self.context:
+            remedy = "lower method.shots" if shots else "shorten it, set data.truncate"
+            raise UserError(
+                f"a prompt of {len(encoded.ids)} tokens with room for {room} more does not fit the model's context of "
+                f"{self.context} tokens: {example.source[:60]!r}…; {remedy}, or lower eval.max_new_tokens"
+            )
+        return encoded
+
+    def pair(self, example: Example, reference: str) -> Encoded:
+        """An example with one of its references, to train or validate on."""
+        source = self.source.of(example)
+        limit = min(self.max_length, self.context)
+        if source.plain:
+            encoded = self._plain(source, reference, limit)
+        elif source.head_classes is not None:
+            prompt = self._cut(example, limit)
+            encoded = Encoded(prompt.ids, label=source.head_classes.index(reference), cut=prompt.cut)
+        elif self.starts:
+            prompt = self._cut(example, limit)
+            completion, cut = _shortened(self._ended(reference), limit - len(self.starts), source)
+            encoded = Encoded(prompt.ids, answer=(*self.starts, *completion), cut=prompt.cut or cut)
+        else:
+            whole = self._asked(example)
+            # Where both do not fit, an answer may keep half of the room.
+            room = max(limit - len(whole), limit // 2)
+            completion, cut = _shortened(self._completion(example, whole, reference), room, source)
+            fits = len(whole) + len(completion) <= limit
+            prompt = Prompt(whole, False) if fits else self._cut(example, limit - len(completion))
+            if len(prompt.ids) + 1 > self.context:
+                self.fit(example, 1)  # says so
+            encoded = Encoded((*prompt.ids, *completion), scored_from=len(prompt.ids), cut=prompt.cut or cut)
+        if (longest := max(len(encoded.ids), len(encoded.answer))) > limit:
+            raise UserError(
+                f"an example of {longest} tokens is longer than {limit}: {example.source[:60]!r}…; raise "
+                f"train.max_length (the model's context is {self.context}), set data.truncate, or remove the example"
+            )
+        return encoded
+
+    def candidates(self, example: Example, shots: Sequence[Example] = ()) -> tuple[list[Encoded], bool]:
+        """The example with each of its task's classes as the answer, without the end token, and whether text was left
+        out. Raises UserError where one class's tokens begin another's, so that their likelihoods cannot be compared."""
+        source = self.source.of(example)
+        classes = source.classes or ()
+        if self._causal(example):
+            whole = self._asked(example, shots)
+            answers = [self._completion(example, whole, each, shots, ended=False) for each in classes]
+        else:
+            answers = [self._ended(each)[:-1] for each in classes]
+        for i, one in enumerate(answers):
+            for j, other in enumerate(answers):
+                if i != j and other[: len(one)] == one:
+                    raise UserError(f"data.verbalizer: {classes[i]!r} begins {classes[j]!r}; choose other words")
+        prompt = self.fit(example, max(map(len, answers)), shots)
+        if self.starts:
+            return [Encoded(prompt.ids, answer=(*self.starts, *each)) for each in answers], prompt.cut
+        return [Encoded((*prompt.ids, *each), scored_from=len(prompt.ids)) for each in answers], prompt.cut
+
+    def _causal(self, example: Example) -> bool:
+        """The answer goes on from the prompt; otherwise the model reads a whole text first."""
+        return not self.starts and self.source.of(example).head_classes is None
+
+    def _lead(self, example: Example) -> str:
+        """What stands between prompt and answer."""
+        source = self.source.of(example)
+        return "" if source.chat or source.render(example)[-1:].isspace() else " "
+
+    def _cut(self, example: Example, limit: int, shots: Sequence[Example] = ()) -> Prompt:
+        """The prompt; where it is longer than `limit`, without text of the example on the side that the task names."""
+        source = self.source.of(example)
+        text = source.render(example)
+        ids = self._asked(example, shots)
+        if len(ids) <= limit or source.truncate == "error":
+            return Prompt(ids, False)
+        fits, longer = 0, len(text)
+        while longer - fits > 1:  # the most characters with which the prompt fits
+            middle = (fits + longer) // 2
+            short = len(self._encoded(example, _kept(text, middle, source.truncate), shots)) <= limit
+            fits, longer = (middle, longer) if short else (fits, middle)
+        return Prompt(self._encoded(example, _kept(text, fits, source.truncate), shots), True)
+
+    def _asked(self, example: Example, shots: Sequence[Example] = ()) -> Ids:
+        """The whole prompt. Raises UserError where it has no token, as white space may have none."""
+        text = self.source.of(example).render(example)
+        if not (ids := self._encoded(example, text, shots)):
+            place = f"{example.place}: " if example.place else ""
+            raise UserError(f"{place}the prompt {text!r} has no tokens; fill in the input or remove the row")
+        return ids
+
+    def _encoded(self, example: Example, text: str, shots: Sequence[Example]) -> Ids:
+        source = self.source.of(example)
+        if source.chat:
+            return self.texts.chat(_turns(source, text, shots))
+        whole = self._before(source, shots) + text
+        # An encoder reads a whole text, with the tokens that mark its ends; a causal model goes on with it.
+        return (
+            self.texts.ids(whole)
+            if self._causal(example)
+            else self.texts.checked(tuple(self.tokenizer(whole)["input_ids"]))
+        )
+
+    def _before(self, source: Source, shots: Sequence[Example]) -> str:
+        """Solved examples in front of a text."""
+        return "".join(f"{source.render(shot)}{self._lead(shot)}{shot.references[0]}\n\n" for shot in shots)
+
+    def _completion(
+        self, example: Example, prompt: Ids, reference: str, shots: Sequence[Example] = (), ended: bool = True
+    ) -> Ids:
+        """What a causal model is to answer behind the whole prompt, of these ids; `ended`: with the token that ends
+        it."""
+        source = self.source.of(example)
+        text = source.render(example)
+        if source.chat:
+            return self.texts.answer(_turns(source, text, shots), prompt, reference, ended)
+        before = self._before(source, shots) + text
+        ids = self.texts.following(before, prompt, self._lead(example) + reference)
+        return (*ids, end_of(self.tokenizer)) if ended else ids
+
+    def _ended(self, reference: str) -> Ids:
+        """The same of a decoder, which starts anew."""
+        ids = self.tokenizer(reference, add_special_tokens=False)["input_ids"]
+        return (*self.texts.checked(tuple(ids)), end_of(self.tokenizer))
+
+    def _plain(self, source: Source, text: str, limit: int) -> Encoded:
+        """A text whose tokens all count, but for those that the tokenizer puts in front, or else the first."""
+        if self.starts:
+            raise UserError(f"data={source.name}: language modelling needs a causal model; choose one")
+        ids, opening = self.texts.ids(text), len(self.texts.opening)
+        cut = len(ids) > limit and source.truncate != "error"
+        if cut:
+            ids = ids[:limit] if source.truncate == "right" else ids[:opening] + ids[len(ids) - limit + opening :]
+        return Encoded(ids, scored_from=max(opening, 1), cut=cut)
+
+
+def _shortened(ids: Ids, limit: int, source: Source) -> tuple[Ids, bool]:
+    """An answer, cut at its end where it has over `limit` tokens and the task lets it be; and whether it was."""
+    if len(ids) <= limit or source.truncate == "error":
+        return ids, False
+    return ids[:limit], True
+
+
+def _kept(text: str, count: int, side: str) -> str:
+    """`count` characters of a text that loses the others on one side."""
+    return text[len(text) - count :] if side == "left" else text[:count]
+
+
+def _turns(source: Source, text: str, shots: Sequence[Example]) -> list[Turn]:
+    """The user's turn, behind those of solved examples."""
+    solved = [(turn("user", source.render(shot)), turn("assistant", shot.references[0])) for shot in shots]
+    return [*(each for pair in solved for each in pair), turn("user", text)]

@@ -1,0 +1,61 @@
+"""The order of training examples."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from harness.data import Example
+from harness.errors import UserError
+from harness.prepare.batch import Encoded
+
+if TYPE_CHECKING:
+    from harness.prepare.encoding import Encoder
+
+
+BUCKET = 32
+"""Batches drawn together and sorted by length: enough to save padding, few enough to keep the order random."""
+
+
+def endless(pairs: int, seed: int, name: str = "") -> Iterator[int]:
+    """Indices of all pairs in one random order after another."""
+    epoch = 0
+    while True:
+        order = list(range(pairs))
+        random.Random(f"order {seed} {epoch}{name}").shuffle(order)
+        yield from order
+        epoch += 1
+
+
+def mixed(groups: Mapping[str, Sequence[int]], weights: Mapping[str, float], seed: int) -> Iterator[int]:
+    """Endless draws from groups of indices: the group by weight, within it one random order after another."""
+    names = list(groups)
+    orders = {name: endless(len(groups[name]), seed, f" {name}") for name in names}
+    chance = random.Random(f"tasks {seed}")
+    while True:
+        (name,) = chance.choices(names, [weights[name] for name in names])
+        yield groups[name][next(orders[name])]
+
+
+def training_batches(examples: Sequence[Example], encoder: Encoder, size: int, seed: int) -> Iterator[list[Encoded]]:
+    """Endless batches of `size` pairs of example and reference, of similar length within a batch.
+
+    The order depends on the data and the seed alone, so that every method sees the same batches.
+    """
+    pairs = [(example, reference) for example in examples for reference in example.references]
+    if not pairs:
+        raise UserError("the training split is empty; check the data")
+    weights = encoder.source.weights()
+    groups = {name: [i for i, (example, _) in enumerate(pairs) if example.task == name] for name in weights}
+    if empty := [name for name, group in groups.items() if not group]:
+        raise UserError(f"the training split of {empty[0]} is empty; check the data")
+    indices = mixed(groups, weights, seed) if weights else endless(len(pairs), seed)
+    window = 0
+    while True:
+        encoded = [encoder.pair(*pairs[next(indices)]) for _ in range(BUCKET * size)]
+        encoded.sort(key=len)
+        batches = [encoded[i : i + size] for i in range(0, len(encoded), size)]
+        random.Random(f"batches {seed} {window}").shuffle(batches)
+        yield from batches
+        window += 1

@@ -1,0 +1,78 @@
+"""A sweep's points may run in processes that a launcher starts, from a folder that is not this one's."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.config.compose import ROOT
+from tests.support.command_line import LIMIT, SMALL, Harness
+
+RAY = "++hydra.launcher.ray.init={address: local, num_cpus: 2, include_dashboard: false}"
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("hydra_plugins.hydra_joblib_launcher", ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]),
+        ("hydra_plugins.hydra_submitit_launcher", ["hydra/launcher=submitit_local"]),
+        ("hydra_plugins.hydra_ray_launcher", ["hydra/launcher=ray", RAY]),
+    ],
+    ids=["joblib", "submitit", "ray"],
+)
+def test_two_points_by_a_launcher(tmp_path: Path, module: str, arguments: list[str]) -> None:
+    if importlib.util.find_spec(module) is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{module} must be installed where CI runs")
+        pytest.skip(f"{module} is not installed: pip install 'peft-harness[cluster]'")
+    # The results are named relative to the folder in which the command is given, wherever a launcher's processes start.
+    command = [sys.executable, "-m", "harness", "-m", *SMALL, "results=relative", "seed=0,1", "threads=1", *arguments]
+    surroundings = os.environ | {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=surroundings, timeout=LIMIT)
+    assert result.returncode == 0, result.stderr
+    records = Harness(tmp_path / "relative").records().values()
+    assert [(record.status, record.step) for record in records] == [("ok", 6), ("ok", 6)]
+    assert {record.key["settings"]["seed"] for record in records} == {0, 1}
+
+
+WITHOUT = """
+import sys
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"submitit", "ray"}:
+            raise ModuleNotFoundError(name)
+        return None
+sys.meta_path.insert(0, Without())
+"""
+
+
+@pytest.mark.parametrize(
+    ("launcher", "there", "line"),
+    [
+        ("submitit_slurm", True, "there is no Slurm here (no srun in PATH)"),
+        ("submitit_slurm", False, "needs the extra cluster; pip install 'peft-harness[cluster]'"),
+        ("submitit_local", False, "needs the extra cluster; pip install 'peft-harness[cluster]'"),
+        ("ray", False, "needs the extra cluster; pip install 'peft-harness[cluster]'"),
+        ("jobib", True, "there is none; "),
+    ],
+)
+def test_a_launcher_that_cannot_launch_is_one_line(launcher: str, there: bool, line: str, tmp_path: Path) -> None:
+    if importlib.util.find_spec("hydra_plugins.hydra_submitit_launcher") is None:
+        pytest.skip("the launchers are not installed: pip install 'peft-harness[cluster]'")
+    (tmp_path / "sitecustomize.py").write_text("" if there else WITHOUT)
+    command = [sys.executable, "-m", "harness", "-m", *SMALL, f"results={tmp_path / 'results'}", "seed=0,1"]
+    surroundings = os.environ | {"PYTHONPATH": str(tmp_path), "PATH": str(tmp_path)}
+    result = subprocess.run(
+        [*command, f"hydra/launcher={launcher}"], capture_output=True, text=True, cwd=ROOT, env=surroundings
+    )
+    assert result.returncode == 2, result.stderr
+    errors = [each for each in result.stderr.splitlines() if each.startswith("error: ")]
+    assert len(errors) == 1
+    assert errors[0].startswith(f"error: hydra/launcher={launcher}: {line}")
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "results" / "runs").exists()
