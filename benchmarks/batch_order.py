@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import statistics
 import sys
@@ -32,7 +33,7 @@ from harness.prepare.forward import LabelForward
 
 PAGE = Path(__file__).parents[1] / "docs/results/batch_order.md"
 WINDOW = 32
-"""Batches that were drawn together and sorted by length, in the order of today."""
+"""Batches that were drawn together and sorted by length, as the harness did before 0.4.0."""
 
 Pairs = Sequence[int]
 """Their lengths in letters."""
@@ -183,19 +184,27 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--examples", type=int, default=200)
     parser.add_argument("--output", type=Path, default=PAGE, metavar="FILE")
+    parser.add_argument(
+        "--outcomes", type=Path, default=Path("batch_order.jsonl"), metavar="FILE", help="where it goes on from"
+    )
     args = parser.parse_args()
     quiet()
     torch.set_num_threads(usable_cores())
-    args.load = 0.0
-    outcomes: list[Outcome] = []
+    args.load = os.getloadavg()[0]
+    lines = args.outcomes.read_text().splitlines() if args.outcomes.exists() else []
+    outcomes = [Outcome(**json.loads(line)) for line in lines]
+    known = {(each.order, each.seed) for each in outcomes}
     began = time.perf_counter()
     for seed in range(args.seeds):
         names = [*ORDERS, *([TRAINER] if seed < args.trainer_seeds else [])]
         for name in names[seed % len(names) :] + names[: seed % len(names)]:
+            if (name, seed) in known:
+                continue
             outcomes.append(trained(args, name, seed))
-            print(
-                f"{time.perf_counter() - began:.0f} s: {json.dumps(asdict(outcomes[-1]))}", file=sys.stderr, flush=True
-            )
+            line = json.dumps(asdict(outcomes[-1]))
+            with args.outcomes.open("a") as file:
+                file.write(line + "\n")
+            print(f"{time.perf_counter() - began:.0f} s: {line}", file=sys.stderr, flush=True)
         if seed:
             args.output.write_text(render(args, outcomes))
 

@@ -73,7 +73,7 @@ def rows(world: World, n: int, shared: float, chance: np.random.Generator) -> tu
 
 
 def independent(a: Sampled, b: Sampled, chance: np.random.Generator) -> Interval:
-    """As before 0.3.0: equal seeds taken as independent, the spread of each resample over seeds as it is."""
+    """As before 0.4.0: equal seeds taken as independent, the spread of each resample over seeds as it is."""
 
     def drawn(row: Sampled) -> NDArray[np.float64]:
         n = len(row.values)

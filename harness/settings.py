@@ -6,7 +6,7 @@ import importlib.util
 import os
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from harness.texts import half_pair
 
@@ -108,6 +108,37 @@ class InferenceSettings(Settings):
         if len(set(sizes)) < len(sizes):
             raise ValueError("names a batch size twice; name each once")
         return sizes
+
+
+class Tune(Settings):
+    """How the rows of a sweep are tuned; conf/tune/lr.yaml says what each setting means."""
+
+    setting: Name | None = None
+    points: Annotated[int, Field(ge=2, le=100)] = 12
+    per_decade: Annotated[int, Field(ge=1, le=100)] = 4
+    also: dict[Name, list[Any]] = {}
+    sampler: Literal["bracket", "halving", "grid", "tpe"] = "bracket"
+    rungs: list[Annotated[float, Field(gt=0, lt=1)]] = []
+    factor: Annotated[int, Field(ge=2)] = 2
+    extend: Annotated[int, Field(ge=0, le=100)] = 4
+    trials: Positive = 12
+    seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = [1000]
+    default: bool = True
+
+    @field_validator("also", mode="before")
+    @classmethod
+    def _none_is_nothing(cls, value: Any) -> Any:
+        return {} if value is None else value  # Hydra puts no names into a mapping that has none
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Tune:
+        if self.sampler == "halving" and self.points < self.factor:
+            raise ValueError(f"halves {self.points} points by {self.factor}: give points={self.factor} or more")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("needs seeds, each once")
+        if empty := [name for name, values in self.also.items() if not values]:
+            raise ValueError(f"also.{empty[0]} has no values; name some, or leave it out")
+        return self
 
 
 class LmEvalSettings(Settings):

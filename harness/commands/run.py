@@ -137,7 +137,8 @@ def _arguments(words: list[str]) -> list[str]:
     rest = [a for a in words if a not in flags]
     if "--dry-run" in flags:
         rest.append("hydra.sweeper.dry_run=true")
-    if not flags and not any(a.startswith("+sweep=") for a in rest):
+    tuned = any(a.startswith("tune=") and a != "tune=none" for a in rest)  # a run that is tuned is several
+    if not flags and not tuned and not any(a.startswith("+sweep=") for a in rest):
         return rest
     if own := [a for a in rest if a.startswith("hydra/sweeper=") and a != "hydra/sweeper=harness"]:
         raise UserError(f"{own[0]}: the harness expands sweeps itself; leave it out")

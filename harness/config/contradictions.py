@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,10 @@ def contradictions(settings: RunSettings, planned: bool = False) -> list[str]:
             for name in used
             if used[name] == "fp16"
         ]
+    if settings.tune.sampler == "tpe" and settings.tune.setting and importlib.util.find_spec("optuna") is None:
+        problems.append("tune.sampler=tpe: needs the extra tune; pip install 'peft-harness[tune]'")
+    if settings.trial is not None:
+        problems += trial_problems(settings.trial, method.trains, train.steps)
     if not planned:
         problems += missing(settings)
     if settings.keep_model and not (method.facts.merges or method.trains_base):
@@ -64,6 +69,15 @@ def contradictions(settings: RunSettings, planned: bool = False) -> list[str]:
     if settings.keep_model and quantization.kind != "none":
         problems.append("keep_model: a model is kept with plain weights; use quantization=none")
     return problems + forgetting_problems(settings.forgetting) + reading_problems(settings)
+
+
+def trial_problems(trial: list[int], trains: bool, steps: int) -> list[str]:
+    """What makes no trial of tuning."""
+    if not trains:
+        return [f"trial={trial}: this method trains nothing, so there is nothing to try; leave it out"]
+    if trial != sorted(set(trial)) or trial[-1] > steps:
+        return [f"trial={trial}: must be rising steps, train.steps={steps} at most"]
+    return []
 
 
 def missing(settings: RunSettings) -> list[str]:

@@ -15,7 +15,7 @@ from harness.methods import Method
 from harness.models import BaseModelSource
 from harness.models.quantization import Quantization
 from harness.models.roles import Targets
-from harness.results.folder import run_id
+from harness.results.folder import TRIAL, run_id
 from harness.settings import (
     Eval,
     ForgettingSettings,
@@ -25,6 +25,7 @@ from harness.settings import (
     Settings,
     Tracker,
     Train,
+    Tune,
 )
 
 
@@ -51,6 +52,8 @@ class RunSettings(Settings):
     results: Name
     keep_model: bool
     budget: Budget | None = None
+    tune: Tune = Tune()  # of the sweep that asks for the run
+    trial: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] | None = None
 
     @property
     def roles(self) -> list[str]:
@@ -86,9 +89,14 @@ class RunSettings(Settings):
         if not self.method.trains:
             # Nothing of training reaches the untouched base but the validation examples and their longest length.
             outcome["train"] = {n: outcome["train"][n] for n in ("batch_size", "validation_examples", "max_length")}
-        if self.lm_eval.tasks:
+        if self.trial is not None:
+            # How answers are scored is no part of a trial, which trains and validates. Nor is where it stops: one that
+            # goes on is the same trial.
+            outcome = {name: outcome[name] for name in ("method", "quantization", "train")} | {"trial": True}
+            del outcome["train"]["validate_every"]
+        elif self.lm_eval.tasks:
             outcome["lm_eval"] = key_of(self.lm_eval)
-        for name in ("text", "panel"):
+        for name in ("text", "panel") if self.trial is None else ():
             if (path := outcome["forgetting"][name]) != "embedded":
                 outcome["forgetting"][name] = _text_hash(path)
         return {
@@ -102,7 +110,7 @@ class RunSettings(Settings):
 
     def run_id(self) -> str:
         """The id of this run's record."""
-        return run_id(self.method.name, self.key())
+        return run_id(self.method.name if self.trial is None else f"{TRIAL}{self.method.name}", self.key())
 
 
 def _text_hash(path: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import yaml
 from hydra import initialize_config_dir
@@ -51,11 +53,30 @@ def read_sweep_file(name: str) -> SweepFile:
         raise UserError(f"+sweep={name}: there is none; {nearest(name, sweep_names())}")
     path = SWEEPS / f"{name}.yaml"
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    unknown = set(content or {}) - {"question", "overrides", "grids"}
+    unknown = set(content or {}) - {"question", "overrides", "tune", "grids"}
     if not content or unknown or not content.get("question") or not content.get("grids"):
-        raise UserError(f"{path}: needs `question` and `grids`, may have `overrides`; unknown: {sorted(unknown)}")
+        raise UserError(
+            f"{path}: needs `question` and `grids`, may have `overrides` and `tune`; unknown: {sorted(unknown)}"
+        )
     grids = tuple(tuple(map(str, grid)) for grid in content["grids"])
-    return SweepFile(name, content["question"].strip(), tuple(map(str, content.get("overrides") or ())), grids)
+    overrides = (*map(str, content.get("overrides") or ()), *_tuning(content.get("tune")))
+    return SweepFile(name, content["question"].strip(), overrides, grids)
+
+
+def _tuning(section: Any) -> list[str]:
+    """The overrides of a file's `tune`: a choice such as `lr`, or the settings that differ from those of `lr`."""
+    if section is None or isinstance(section, str):
+        return [] if section is None else [f"tune={section}"]
+    return ["tune=lr", *(f"tune.{name}={_in_grammar(value)}" for name, value in section.items())]
+
+
+def _in_grammar(value: Any) -> str:
+    """A value of YAML in the grammar of overrides."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{name}:{_in_grammar(each)}" for name, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_in_grammar, value)) + "]"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def asked_for(arguments: Sequence[str]) -> tuple[SweepFile, list[str]]:

@@ -27,6 +27,7 @@ from harness.run.base_scores import measure_base
 from harness.run.execute import execute
 from harness.run.progress import RunProgress
 from harness.run.record import failed_record
+from harness.run.trial import try_out
 
 if TYPE_CHECKING:
     from harness.config.run_settings import RunSettings
@@ -67,9 +68,7 @@ def do(settings: RunSettings, job: dict[str, Any], base: Any, stopped: Callable[
         if job["kind"] == "base":
             measure_base(settings, base, progress)
         else:
-            write_record(Path(settings.results), execute(settings, folder, base, progress))
-            seal(folder.path)
-            folder.checkpoint.unlink(missing_ok=True)  # the trained weights, which nobody needs any more
+            _recorded(settings, folder, base, progress)
     except RunEnded as end:
         return failed(end.status, end.cause, end.step)
     except NotFinite as error:
@@ -96,6 +95,15 @@ def do(settings: RunSettings, job: dict[str, Any], base: Any, stopped: Callable[
         )
         raise
     return 0
+
+
+def _recorded(settings: RunSettings, folder: RunFolder, base: LoadedModel, progress: RunProgress) -> None:
+    """Do a run, or a trial, and record it. The trained weights go, unless a trial may go on from them."""
+    work = execute if settings.trial is None else try_out
+    write_record(Path(settings.results), work(settings, folder, base, progress))
+    seal(folder.path)
+    if settings.trial is None or settings.trial[-1] >= settings.train.steps:
+        folder.checkpoint.unlink(missing_ok=True)
 
 
 def _planned(settings: RunSettings, folder: RunFolder, progress: RunProgress) -> None:

@@ -37,6 +37,9 @@ from harness.results.record import Record, Status
 from harness.results.sections import Memory
 from harness.run.record import failed_record
 
+TRIED: tuple[Status, ...] = ("ok", "diverged")
+"""Statuses with which a trial is over: one that diverged says of a rate what there is to know."""
+
 Row = list[str]
 """The overrides of a point."""
 
@@ -61,7 +64,7 @@ def run_point(config: DictConfig) -> Record:
     settings = settings_from(config)
     run = settings.run_id()
     results = Path(settings.results)
-    if not settings.force and (record := finished_record(results, run)):
+    if record := done_before(settings, run):
         return record
     folder = RunFolder.of(results, run)
     try:
@@ -71,7 +74,7 @@ def run_point(config: DictConfig) -> Record:
             if not wait_until_free(folder, _stopped.is_set):  # a process may outlive its sweep
                 raise KeyboardInterrupt
             # Another sweep may have done it while this one waited.
-            if not settings.force and (record := finished_record(results, run)):
+            if record := done_before(settings, run):
                 return record
             _sweep_up(folder)
             return _run(config, settings, run, folder)
@@ -80,6 +83,19 @@ def run_point(config: DictConfig) -> Record:
         raise UserError(
             f"results={settings.results}: cannot be written ({why}); free space, or choose another folder"
         ) from None
+
+
+def done_before(settings: RunSettings, run: str) -> Record | None:
+    """The record that makes a run of these settings needless. A trial is done where it came as far as it is asked to,
+    or diverged on the way."""
+    if settings.force:
+        return None
+    if settings.trial is None:
+        return finished_record(Path(settings.results), run)
+    record = finished_record(Path(settings.results), run, TRIED)
+    if record is None or record.status == "diverged" or record.trial is None:
+        return record
+    return record if {settings.trial[-1], settings.train.steps} & {rung.step for rung in record.trial.rungs} else None
 
 
 def _held(lock: FileLock, run: str) -> Any:
@@ -117,7 +133,7 @@ def _run(config: DictConfig, settings: RunSettings, run: str, folder: RunFolder)
     with taken(_stopped.is_set) if on_gpu else contextlib.nullcontext() as gpu:
         job |= {"gpu": gpu and gpu.device, "warnings": others(gpu) if gpu else []}
         with passed_on(worker.stop, worker.kill):
-            ended = _ended(worker, job, settings.train.time_limit)
+            ended = _ended(worker, job, settings.train.time_limit, settings.trial is None)
     if (now := _identity(path)) is not None and now != before:  # this run's process wrote it
         return read_record(path)
     # The process ended without a record of its own: it was killed, or its disk is full.
@@ -164,11 +180,12 @@ def _worker() -> Worker:
     return worker
 
 
-def _ended(worker: Worker, job: dict[str, Any], time_limit: float | None) -> Ended:
-    """How a point has ended: its plan, the base, where that has not been measured, and the run."""
+def _ended(worker: Worker, job: dict[str, Any], time_limit: float | None, plans: bool) -> Ended:
+    """How a point has ended: where it `plans` (a trial does not) its plan, and the base, where that has not been
+    measured; and the run."""
     ended = Ended(0)
     try:
-        for kind in ("plan", "base", "run"):
+        for kind in ("plan", "base", "run") if plans else ("run",):
             ended = worker.run(job | {"kind": kind}, time_limit)
             killed = ended.code is not None and ended.code < 0
             if ended.code != 0 and not (kind == "plan" and killed):  # a run without a plan may do well

@@ -30,6 +30,9 @@ FINER = 1.02
 ARENA = 64 * 2**20
 """glibc's arenas of further threads begin at multiples of this (HEAP_MAX_SIZE on 64-bit systems)."""
 
+ATTEMPTS = 20
+"""To look at all heaps while none of them shrinks."""
+
 FIELDS = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
 """Of `struct mallinfo2` in their order (malloc/malloc.h of glibc)."""
 
@@ -90,14 +93,20 @@ class CLibrary:
 
     def malloc(self) -> Malloc:
         """Now."""
+        for _ in range(ATTEMPTS):
+            # Whatever is freed meanwhile, this loop's own objects too, may make a heap shrink under the list of them.
+            heaps = [self._resident(each.start, each.end) for each in list(mappings()) if each.heap]
+            if None not in heaps:
+                break
         info = self._info()
-        heaps = sum(self._resident(each.start, each.end) for each in mappings() if each.heap)
-        return Malloc(info.uordblks, info.hblkhd, heaps - info.uordblks)
+        in_heaps = sum(each or 0 for each in heaps)
+        return Malloc(info.uordblks, info.hblkhd, in_heaps - info.uordblks)
 
-    def _resident(self, start: int, end: int) -> int:
+    def _resident(self, start: int, end: int) -> int | None:
+        """Resident bytes of a mapping; None where part of it is no longer there."""
         pages = ctypes.create_string_buffer((end - start) // self._page)
         if self._mincore(start, end - start, pages):
-            return 0  # it has been given back since
+            return None
         return self._page * pages.raw.count(1)
 
 

@@ -105,6 +105,21 @@ class LabelForward:
         return torch.nn.functional.cross_entropy(logits, batch.targets, reduction="sum", label_smoothing=smoothing)
 
     @torch.no_grad()
+    def example_losses(self, batches: Sequence[Batch]) -> list[tuple[float, int]]:
+        """Of each example in the batches' order its summed negative log-likelihood in nats, without dropout, and the
+        number of its labels."""
+        was_training = self.model.training
+        self.model.eval()
+        losses: list[tuple[float, int]] = []
+        for batch in batches:
+            each = torch.nn.functional.cross_entropy(self.logits(batch).float(), batch.targets, reduction="none")
+            rows = torch.arange(len(each), device=each.device) if batch.scored is None else batch.scored[0]
+            sums = each.new_zeros(len(batch.ids), dtype=torch.float64).index_add_(0, rows, each.double())
+            losses += zip(sums.tolist(), torch.bincount(rows, minlength=len(sums)).tolist(), strict=True)
+        self.model.train(was_training)
+        return losses
+
+    @torch.no_grad()
     def mean_loss(self, batches: Sequence[Batch]) -> float:
         """Mean negative log-likelihood in nats per scored token, or per text of a classifier, without dropout."""
         was_training = self.model.training

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,6 @@ from harness.prepare.batch import Encoded
 
 if TYPE_CHECKING:
     from harness.prepare.encoding import Encoder
-
-
-BUCKET = 32
-"""Batches drawn together and sorted by length: enough to save padding, few enough to keep the order random."""
 
 
 def endless(pairs: int, seed: int, name: str = "") -> Iterator[int]:
@@ -38,10 +35,26 @@ def mixed(groups: Mapping[str, Sequence[int]], weights: Mapping[str, float], see
         yield groups[name][next(orders[name])]
 
 
-def training_batches(examples: Sequence[Example], encoder: Encoder, size: int, seed: int) -> Iterator[list[Encoded]]:
-    """Endless batches of `size` pairs of example and reference, of similar length within a batch.
+def batched(indices: Iterator[int], size: int) -> Iterator[list[int]]:
+    """Endless batches of `size` indices, in their order. An index that would come twice in a batch, where one order
+    ends and the next begins, waits for the next batch, unless it waits already (there are fewer than `size`)."""
+    waiting: deque[int] = deque()
+    while True:
+        batch: list[int] = []
+        again: list[int] = []
+        while len(batch) < size:
+            index = waiting.popleft() if waiting else next(indices)
+            (again if index in batch and index not in again else batch).append(index)
+        waiting.extendleft(reversed(again))
+        yield batch
 
-    The order depends on the data and the seed alone, so that every method sees the same batches.
+
+def training_batches(examples: Sequence[Example], encoder: Encoder, size: int, seed: int) -> Iterator[list[Encoded]]:
+    """Endless batches of `size` pairs of example and reference: all pairs in one random order, cut, then in another.
+
+    The order depends on the data and the seed alone, so that every method sees the same batches. Lengths do not decide
+    which pairs meet: batches of similar length save padding, but made the loss depend on the seed forty times as much
+    (docs/results/batch_order.md). The training step saves padding within a batch.
     """
     pairs = [(example, reference) for example in examples for reference in example.references]
     if not pairs:
@@ -51,11 +64,5 @@ def training_batches(examples: Sequence[Example], encoder: Encoder, size: int, s
     if empty := [name for name, group in groups.items() if not group]:
         raise UserError(f"the training split of {empty[0]} is empty; check the data")
     indices = mixed(groups, weights, seed) if weights else endless(len(pairs), seed)
-    window = 0
-    while True:
-        encoded = [encoder.pair(*pairs[next(indices)]) for _ in range(BUCKET * size)]
-        encoded.sort(key=len)
-        batches = [encoded[i : i + size] for i in range(0, len(encoded), size)]
-        random.Random(f"batches {seed} {window}").shuffle(batches)
-        yield from batches
-        window += 1
+    for batch in batched(indices, size):
+        yield [encoder.pair(*pairs[i]) for i in batch]

@@ -15,12 +15,14 @@ A results folder holds
     runs/<run id>/model/             the trained model, its adapter merged, where `keep_model` says so
     runs/<run id>/log.txt            what the run's process printed
     runs/<run id>/SHA256SUMS         checksums of all these but the log and the model, once the run is done
+    trials/<trial id>/               the same of a trial of tuning: record, configuration, log
     sweeps/<name>.<hash>.json        runs that were asked for under a sweep's name (harness/results/sweep_files.py)
     sequences/<name>.json            what `python -m harness sequence` found
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,9 +33,11 @@ from harness.errors import UserError
 from harness.files import hash_of, read_regular, write_atomically
 from harness.notices import say
 from harness.results.checksums import changed, unseal
-from harness.results.record import SCHEMA, Record, finite_record
+from harness.results.record import SCHEMA, Record, Status, finite_record
 from harness.texts import from_json
 
+TRIAL = "trial-"
+"""Beginning of a trial's id, by which it lies in a folder of its own: `trials/` beside `runs/`."""
 MODEL = "model"
 """Name of the folder in which a run keeps its trained model."""
 
@@ -69,8 +73,8 @@ class RunFolder:
 
     @staticmethod
     def of(results: Path, run: str) -> RunFolder:
-        """The folder of a run of this id."""
-        return RunFolder(results / "runs" / run)
+        """The folder of a run, or of a trial, of this id."""
+        return RunFolder(results / ("trials" if run.startswith(TRIAL) else "runs") / run)
 
     @staticmethod
     def all_of(results: Path) -> list[RunFolder]:
@@ -155,8 +159,8 @@ def _newer(path: Path, version: int) -> UnreadableRecord:
     )
 
 
-def finished_record(results: Path, run: str) -> Record | None:
-    """The record of an equal key whose status is ok, if there is one.
+def finished_record(results: Path, run: str, finished: Sequence[Status] = ("ok",)) -> Record | None:
+    """The record of an equal key whose status is ok, or one that counts as `finished`, if there is one.
 
     A record that cannot be read, or was changed since, is set aside under another name, so that nothing is overwritten,
     and a line says so; one written by a newer version raises UnreadableRecord, since running again would replace it.
@@ -167,7 +171,7 @@ def finished_record(results: Path, run: str) -> Record | None:
     try:
         record = read_record(path)
         if not changed(path.parent, path.name):
-            return record if record.status == "ok" else None
+            return record if record.status in finished else None
         why = "not as the run left it"
     except UnreadableRecord as problem:
         if problem.newer:

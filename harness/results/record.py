@@ -25,6 +25,7 @@ from harness.results.sections import (
     Paraphrase,
     Phases,
     Throughput,
+    Trial,
     Typos,
     highest,
     part,
@@ -105,6 +106,8 @@ class Record(BaseModel):
     """By task of `lm_eval.tasks`."""
     typos: Typos | None = None
     paraphrases: list[Paraphrase] | None = None
+    trial: Trial | None = None
+    """Of a trial of tuning, which measures nothing else."""
     processor: str | None = None
     """Of a run on a CPU: the processor and the instructions that its arithmetic may use; null in records of before."""
     null_reasons: dict[str, str] = {}

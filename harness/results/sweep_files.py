@@ -17,6 +17,7 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.files import hash_of, read_regular, write_atomically
+from harness.results.tuned import Tuned
 from harness.texts import from_json, refuse_half_pairs
 
 UNTOLD = "HARNESS_UNTOLD"
@@ -42,7 +43,8 @@ def checked_name(option: str, name: str) -> str:
 
 def write_sweep(results: Path, name: str, question: str, runs: Iterable[Mapping[str, Any]]) -> Path:
     """Write which runs were asked for: for each its `id`, `label`, the `overrides` that produce it, and, where
-    the sweep has several, the number of its `grid`. What was asked before stays."""
+    the sweep has several, the number of its `grid`, and where its row was tuned how (`tuned`). What was asked before
+    stays."""
     listed = [dict(run) for run in runs]
     path = results / "sweeps" / f"{name}.{hash_of(listed)[:12]}.json"
     content = {"schema_version": SCHEMA, "name": name, "question": question, "runs": listed}
@@ -81,7 +83,9 @@ def _asking(path: Path) -> dict[str, Any]:
         content = from_json(read_regular(path).decode(), str(path))
         refuse_half_pairs(content, str(path))
         runs = [
-            {name: str(run[name]) for name in ("id", "label", "overrides")} | {"grid": int(run.get("grid", place))}
+            {name: str(run[name]) for name in ("id", "label", "overrides")}
+            | {"grid": int(run.get("grid", place))}
+            | ({"tuned": Tuned.model_validate(run["tuned"])} if "tuned" in run else {})
             for place, run in enumerate(content["runs"])
         ]
         return {"question": str(content["question"]), "runs": runs}

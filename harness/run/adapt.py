@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from harness.config.run_settings import RunSettings
     from harness.measure.device_memory import View
-    from harness.methods import Method
+    from harness.methods import Method, Site
     from harness.run.progress import RunProgress
 
 
@@ -74,6 +74,18 @@ class Adapted:
             self.forward = LabelForward(self.model, self.dtype)
 
 
+def apply_method(settings: RunSettings, model: Any, site: Site) -> Any:
+    """The model with the run's method, ready to be trained. Raises UserError where that finds nothing to train."""
+    method = settings.method
+    model = method.apply(model, site)
+    to_master_precision(model)
+    if not any(p.requires_grad for p in model.parameters()) and method.trains:
+        raise UserError(f"method={method.name}: finds nothing to train in this model; choose other targets")
+    if settings.train.gradient_checkpointing and method.trains:
+        enable_checkpointing(model)
+    return model
+
+
 def adapt(settings: RunSettings, loaded: LoadedModel, progress: RunProgress) -> Adapted:
     """Encode the run's texts and apply its method. Raises UserError where the method finds nothing to train."""
     model, tokenizer = loaded
@@ -88,12 +100,7 @@ def adapt(settings: RunSettings, loaded: LoadedModel, progress: RunProgress) -> 
         warnings = cut_answers(settings.data, task.test) + method.warnings(model, site)
         untouched = base_tensors(model)
         check = SelfCheck(settings, model, site)
-        model = method.apply(model, site)
-        to_master_precision(model)
-        if not any(p.requires_grad for p in model.parameters()) and method.trains:
-            raise UserError(f"method={method.name}: finds nothing to train in this model; choose other targets")
-        if settings.train.gradient_checkpointing and method.trains:
-            enable_checkpointing(model)
+        model = apply_method(settings, model, site)
         added = parameters.total(model) - total
         dtype = DTYPES[settings.precision]
         sections = {

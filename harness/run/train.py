@@ -17,6 +17,7 @@ from harness.run.stage import Stage
 from harness.training.trainer import WARM_UP, State, Trainer, TrainingData
 
 if TYPE_CHECKING:
+    from harness.config.run_settings import RunSettings
     from harness.results.folder import RunFolder
     from harness.run.adapt import Adapted
     from harness.run.progress import RunProgress
@@ -82,7 +83,7 @@ def train(adapted: Adapted, folder: RunFolder, meter: Meter, progress: RunProgre
     data = TrainingData(batches, task.pad, task.validation)
     keep_best = settings.eval.score == "best"
     trainer = Trainer(adapted.forward, adapted.method, settings.train, data, folder.checkpoint, keep_best=keep_best)
-    resumed_from = _resumed(trainer, adapted, progress)
+    resumed_from = resumed(trainer, settings, progress)
 
     def report(line: dict[str, float]) -> None:
         progress.step = int(line["step"])
@@ -109,14 +110,15 @@ def train(adapted: Adapted, folder: RunFolder, meter: Meter, progress: RunProgre
     return trained
 
 
-def _resumed(trainer: Trainer, adapted: Adapted, progress: RunProgress) -> int:
-    """The step from which a training goes on; 0 from the beginning. Says so."""
-    label = adapted.settings.label()
+def resumed(trainer: Trainer, settings: RunSettings, progress: RunProgress) -> int:
+    """The step from which a training goes on; 0 from the beginning. Says so, but of a trial, which is made to stop."""
+    label = settings.label()
     if problem := trainer.resume():
         progress.warnings.append(problem)
         say(f"{label}: {problem}")
-    if step := trainer.state.step:
-        say(f"{label}: goes on from step {step} of {adapted.settings.train.steps}")
+    step = trainer.state.step
+    if step and settings.trial is None:
+        say(f"{label}: goes on from step {step} of {settings.train.steps}")
     return step
 
 

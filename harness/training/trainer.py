@@ -54,6 +54,8 @@ class State:
     best_step: int = 0
     best_loss: float = math.inf
     best_weights: dict[str, torch.Tensor] | None = None
+    rungs: dict[int, list[tuple[float, int]]] = field(default_factory=dict)
+    """Of a trial: by step, each validation example's loss in nats and number of labels."""
 
 
 class TrainingData(NamedTuple):
@@ -103,6 +105,8 @@ class Trainer:
         self.kept: dict[str, torch.Tensor] = {**self.parameters, **method.state(self.model)}
         self.device = next(self.model.parameters()).device
         self.pass_cost = PASS_COST.get((self.device.type, forward.dtype))
+        self.trial: Sequence[int] = ()
+        """Set before `resume`: a trial of tuning validates after these steps alone, and stops at the last of them."""
         self.measured: dict[str, Any] | None = None
         """What was measured of a training that is over, as `keep` was given it."""
         self._begin()
@@ -135,12 +139,13 @@ class Trainer:
 
     def run(self, ended: Callable[[], RunEnded | None], report: Callable[[dict[str, float]], None]) -> State:
         """Train to the last step. `ended` is asked before each step, `report` receives each line of the curve."""
-        state, settings = self.state, self.settings
+        state, settings, trial = self.state, self.settings, self.trial
+        last = trial[-1] if trial else settings.steps
         for line in state.curve:
             report(line)
         batches = islice(self.batches, state.step * settings.accumulation, None)
         self.model.train()
-        while state.step < settings.steps:
+        while state.step < last:
             if end := ended():
                 self._save()
                 end.step = state.step
@@ -151,15 +156,15 @@ class Trainer:
             group = [batch.to(self.device) for batch in group]
             data = time.perf_counter() - began
             line = self._step(group) | {"data_seconds": data}
-            if settings.validate_every and state.step % settings.validate_every == 0 and state.step < settings.steps:
-                line["val_loss"] = self._validate()
-            if state.step == settings.steps:
+            if state.step in trial:
+                line["val_loss"] = self._rung()
+            elif not trial and (state.step == last or state.step % (settings.validate_every or last) == 0):
                 line["val_loss"] = self._validate()
             state.curve.append(line)
             began = time.perf_counter()
             report(line)
             line["logging_seconds"] = time.perf_counter() - began
-            if state.step % settings.checkpoint_every == 0 and state.step < settings.steps:
+            if state.step < settings.steps and (state.step % settings.checkpoint_every == 0 or state.step == last):
                 self._save()
         if self.keep_best and state.best_weights is not None:
             for name, tensor in self.kept.items():
@@ -232,6 +237,14 @@ class Trainer:
             self.state.best_weights = {name: tensor.detach().clone() for name, tensor in self.kept.items()}
         return loss
 
+    def _rung(self) -> float:
+        """The validation loss of a trial, whose examples' own losses are kept."""
+        losses = self.state.rungs[self.state.step] = self.forward.example_losses(self.validation)
+        loss = sum(nats for nats, _ in losses) / sum(labels for _, labels in losses)
+        if not math.isfinite(loss):
+            raise RunEnded("diverged", f"validation loss {loss} after step {self.state.step}", self.state.step)
+        return loss
+
     def _save(self) -> None:
         """Write the checkpoint."""
         if self.method.resumes:
@@ -257,6 +270,8 @@ class Trainer:
             return "its curve is not that of its steps"
         if state.step > self.settings.steps:
             return f"it is at step {state.step} of {self.settings.steps}"
+        if self.trial and state.step > self.trial[-1] and self.trial[-1] not in state.rungs:
+            return f"it is beyond step {self.trial[-1]}, at which it was not validated"
         if not all(torch.isfinite(each).all() for each in weights.values() if each.is_floating_point()):
             return "it has weights that are no numbers"
         return None

@@ -61,6 +61,7 @@ class HarnessSweeper(Sweeper):
         from harness.errors import UserError
         from harness.host.gpus import equal_gpus
         from harness.launch.live_view import SweepView
+        from harness.launch.tuning import Tuning
         from harness.results.sweep_files import UNTOLD, checked_name, read_sweep, write_sweep
         from harness.run.tracking import log_sweep
 
@@ -71,6 +72,11 @@ class HarnessSweeper(Sweeper):
             file = replace(file, name=checked_name("hydra.sweeper.name", str(self.name)))
         rows = expand(file, overrides, self.context.config_loader, self.max_points or MAX_POINTS)
         points, results, tracker = self._check(list(rows))
+        tuning = Tuning(self._settings, self._try_out)
+        tuned = tuning.points(rows, self.dry_run)
+        if tuned is not None:
+            rows = {row: grid for row, (grid, _) in tuned.items()}
+            points, results, tracker = self._check(list(rows))
         if self.dry_run:
             for point in points:
                 print(f"{'done' if point.done else 'to do':6} {point.run:32} {point.label:28} {point.overrides}")
@@ -78,7 +84,8 @@ class HarnessSweeper(Sweeper):
             return None
         runs = [
             {"id": p.run, "label": p.label, "overrides": p.overrides, "grid": grid}
-            for p, grid in zip(points, rows.values(), strict=True)
+            | ({"tuned": how.model_dump()} if tuned and (how := tuned[row][1]) else {})
+            for p, (row, grid) in zip(points, rows.items(), strict=True)
         ]
         try:
             write_sweep(results, file.name, file.question, runs)
@@ -102,6 +109,31 @@ class HarnessSweeper(Sweeper):
             if not os.environ.get(UNTOLD):
                 print(f"tables: python -m reports {file.name} --results {results}{more}", file=sys.stderr)
         return self._conclude(outcomes, lambda: log_sweep(file.name, results, tracker))
+
+    def _try_out(self, trials: Sequence[Any]) -> list[dict[str, Any]]:
+        """Run trials of tuning."""
+        from harness.host.environment import resolve_device
+        from harness.host.gpus import equal_gpus
+        from harness.launch.live_view import SweepRun, SweepView
+
+        results = trials[0].results
+        on_gpu = resolve_device(self._settings(trials[0].row).device) == "cuda"
+        runs = [SweepRun(t.run, t.label, " ".join(t.row), False, on_gpu) for t in trials]
+        with SweepView(runs, results):
+            gpus = len(equal_gpus()) if on_gpu else 1
+            return self._launch([list(t.row) for t in trials], gpus, results, [t.run for t in trials])
+
+    def _settings(self, row: Sequence[str]) -> Any:
+        """The typed settings of a point. Raises UserError."""
+        from harness.config.compose import explain
+        from harness.config.validate import settings_from
+
+        try:
+            return settings_from(self.context.config_loader.load_sweep_config(self.config, list(row)))
+        except HydraException as error:
+            raise explain(error, list(row)) from None
+        except omegaconf_errors.OmegaConfBaseException as error:
+            raise explain(HydraException(str(error)), list(row)) from None
 
     def _launch(self, rows: list[list[str]], gpus: int, results: Path, runs: Sequence[str]) -> list[dict[str, Any]]:
         """Run points by the launcher that was chosen; where none was, as many at once as there are GPUs."""
@@ -150,8 +182,6 @@ class HarnessSweeper(Sweeper):
     def _check(self, rows: Sequence[tuple[str, ...]]) -> tuple[list[Any], Path, Any]:
         """Compose and check every point: its id, its label, and whether it is done; where results go, and the tracker.
         All problems at once."""
-        from harness.config.compose import explain
-        from harness.config.validate import settings_from
         from harness.errors import UserError
         from harness.host.environment import resolve_device
         from harness.launch.live_view import SweepRun
@@ -162,8 +192,7 @@ class HarnessSweeper(Sweeper):
         results, tracker = Path(), None
         for row in rows:
             try:
-                config = self.context.config_loader.load_sweep_config(self.config, list(row))
-                settings = settings_from(config)
+                settings = self._settings(row)
                 results, tracker, run = Path(settings.results), settings.tracker, settings.run_id()
                 done = not settings.force and finished_record(results, run) is not None
                 overrides = " ".join(o for o in row if not o.startswith("results="))
@@ -171,10 +200,6 @@ class HarnessSweeper(Sweeper):
                 points.append(SweepRun(run, settings.label(), overrides, done, on_gpu))
             except UserError as error:
                 problems += error.problems
-            except (HydraException, omegaconf_errors.OmegaConfBaseException) as error:
-                if not isinstance(error, HydraException):
-                    error = HydraException(str(error))
-                problems.append(str(explain(error, list(row))))
         if problems:
             raise UserError(*dict.fromkeys(problems))
         return points, results, tracker

@@ -70,9 +70,9 @@ def parser() -> Parser:
         "--table",
         choices=(*TABLES, "auto"),
         default="auto",
-        help="auto (default): methods, rank where three rows differ only in rank, lr where rows differ only in the "
-        "learning rate; memory: planned and counted, by owner; speed: steps, shares, FLOPs; inference: latency; "
-        "storage: bytes of many tasks; seeds: agreement of rows that differ only in the seed",
+        help="auto (default): methods, tuned where rows were, rank where three rows differ only in rank, lr where rows "
+        "differ only in the learning rate; memory: planned and counted, by owner; speed: steps, shares, FLOPs; "
+        "inference: latency; storage: bytes of many tasks; seeds: agreement of rows that differ only in the seed",
     )
     options.add_argument(
         "--score", metavar="NAME", help="what rows are compared by (default: accuracy, bleu or the first)"
@@ -135,8 +135,8 @@ def tables_for(
 
 
 def tables_of(asked: Asked, which: str) -> list[Table]:
-    """The tables that `--table` names. `auto`: methods, and ranks and learning rates where there are any. Raises
-    UserError."""
+    """The tables that `--table` names. `auto`: methods, and what tuning did, ranks and learning rates where there are
+    any. Raises UserError."""
 
     def tables(name: str) -> list[Table]:
         return list(importlib.import_module(f"reports.tables.{name}").tables(asked))
@@ -144,7 +144,7 @@ def tables_of(asked: Asked, which: str) -> list[Table]:
     if which != "auto":
         return tables(which)
     shown = tables("methods")
-    for name in ("rank", "lr"):
+    for name in ("tuned", "rank", "lr"):
         with contextlib.suppress(UserError):  # the sweep has none
             shown += tables(name)
     return shown

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from reports.figures._data import Data, NoData, Row, Value, along
 from reports.figures._labels import Label, place, settle
 from reports.figures._style import add_caption, colour, error_bar, fit_axis, marker, new_figure
-from reports.read.rows import rate_sets, table_rows
+from reports.read.rows import Group, rate_sets, table_rows
+from reports.tables.lr import chosen
 
 LEAST = 2
 """Rates that make a curve."""
@@ -27,7 +28,7 @@ def draw(data: Data) -> Figure:
     labels, edges, dots, bars = [], [], [], []
     for style, (rows, points) in zip(DASHES * len(lines), lines, strict=False):
         ink = colour(rows[0].method)
-        at, score = best(points, data.ascending)
+        at, score = best(rows, points) or (None, None)
         axes.plot(
             [rate for rate, _ in points], [value.mean for _, value in points], color=ink, linestyle=style,
             marker=marker(rows[0].method), markersize=5, linewidth=1.4, gid="points",
@@ -35,11 +36,14 @@ def draw(data: Data) -> Figure:
         for rate, value in points:
             if value.interval:
                 error_bar(axes, rate, value.mean, (value.interval.low, value.interval.high), ink)
-        axes.plot([at], [score.mean], marker="o", markersize=13, fillstyle="none", color=ink, linestyle="", gid="best")
         name = rows[0].runs[0].label
-        edge = at in (points[0][0], points[-1][0])
-        edges += [f"{name} {at:g}"] if edge else []
-        labels.append(Label(f"{name}: best {at:g}{' (edge of the grid)' if edge else ''}", at, score.mean, ink))
+        if at is not None and score is not None:
+            axes.plot(
+                [at], [score.mean], marker="o", markersize=13, fillstyle="none", color=ink, linestyle="", gid="best"
+            )
+            edge = at in (points[0][0], points[-1][0])
+            edges += [f"{name} {at:g}"] if edge else []
+            labels.append(Label(f"{name}: best {at:g}{' (edge of the grid)' if edge else ''}", at, score.mean, ink))
         dots += [(rate, value.mean) for rate, value in points]
         bars += [(rate, y) for rate, value in points for y in along(value)]
     fit_axis(axes, "x", [rate for _, points in lines for rate, _ in points], wide=1)
@@ -48,7 +52,7 @@ def draw(data: Data) -> Figure:
     axes.set_xlabel("learning rate")
     axes.set_ylabel(data.main)
     flagged = f"A better rate may lie beyond the grid: {', '.join(edges)}." if edges else ""
-    add_caption(figure, data.caption(), "Ring: best mean, chosen on the test examples shown.", flagged)
+    add_caption(figure, data.caption(), "Ring: the rate of the lowest validation loss.", flagged)
     settle(figure)
     place(figure, axes, labels, dots, bars)
     return figure
@@ -67,6 +71,9 @@ def points_of(data: Data, rows: list[Row]) -> Points:
     ]
 
 
-def best(points: Points, ascending: bool) -> tuple[float, Value]:
-    """The point of the best mean; of equal ones that of the lowest rate."""
-    return (max if ascending else min)(points, key=lambda point: point[1].mean)
+def best(rows: list[Row], points: Points) -> tuple[float, Value] | None:
+    """The point of the lowest validation loss, the mean over seeds; of equal ones that of the lowest rate. None
+    where it is not known."""
+    ids = chosen([Group(row.label, row.runs) for row in rows])
+    rates = {row.records[0].learning_rate for row in rows if row.runs[0].id in ids}
+    return next((point for point in points if point[0] in rates), None)

@@ -65,8 +65,19 @@ def collect(results: Iterable[Path]) -> tuple[list[Shown], list[str]]:
     for same in by_id.values():
         held = [row for row in same if row.run.status != NOT_RUN] or same[:1]
         note = f"recorded differently in {len(held)} folders" if len(held) > 1 else ""
-        shown += [Shown(row.run, row.results, row.sweeps, note) for row in held]
+        shown += [replace(row, note="; ".join(filter(None, (note, _how_tuned(row.run))))) for row in held]
     return shown, problems
+
+
+def _how_tuned(run: Run) -> str:
+    """How a run came by its rate, where a sweep tuned it."""
+    if run.tuned is None:
+        return ""
+    if run.tuned.default:
+        return f"at its own {run.tuned.setting}, beside the chosen {run.tuned.value:g}"
+    if run.tuned.value is None:
+        return f"{run.tuned.setting}: every trial failed"
+    return f"{run.tuned.setting} chosen by validation loss{', at the edge of its grid' if run.tuned.edge else ''}"
 
 
 def _rows(results: Path) -> tuple[list[Shown], list[str]]:
@@ -80,7 +91,7 @@ def _rows(results: Path) -> tuple[list[Shown], list[str]]:
             for row in read_sweep([results], name)["runs"]:
                 run, label, overrides = row["id"], row["label"], row["overrides"]
                 known = recorded.get(run) or Run(run, label, overrides, RunFolder.of(results, run))
-                listed.setdefault(run, replace(known, label=label, overrides=overrides))
+                listed.setdefault(run, replace(known, label=label, overrides=overrides, tuned=row.get("tuned")))
                 sweeps[run].append(name)
         except UserError as error:
             problems += error.problems

@@ -66,6 +66,13 @@ def rate_sets(rows: Sequence[Group]) -> list[tuple[Group, ...]]:
     return [tuple(sorted(each, key=rate)) for each in by_setting.values()]
 
 
+def untuned(rows: Sequence[Group]) -> list[Group]:
+    """Of rows that differ in more than the learning rate, those of which one rate was run that nobody searched."""
+    sets = rate_sets(rows)
+    single = [each[0] for each in sets if len({rate(row) for row in each}) == 1]
+    return [row for row in single if row.runs[0].tuned is None] if len(sets) > 1 else []
+
+
 def rate(row: Group) -> float:
     """A trained row's learning rate."""
     return row.records[0].learning_rate or 0.0

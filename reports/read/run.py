@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.results.folder import RunFolder
 from harness.results.record import Record
+from harness.results.tuned import Tuned
 
 NOT_RUN = "not run"
 UNREADABLE = "unreadable record"
@@ -40,6 +41,8 @@ class Run:
     record: Record | None = None
     problem: str | None = None
     """Why the record cannot be read, in one line."""
+    tuned: Tuned | None = None
+    """How its sweep chose its settings; None where it was not tuned."""
 
     @property
     def status(self) -> str:

@@ -37,6 +37,8 @@ class Sweep:
     runs: tuple[Run, ...]
     remarks: tuple[str, ...] = ()
     """What a table says of runs that are recorded more than once."""
+    own: tuple[Run, ...] = ()
+    """Of a tuned sweep the runs at the rows' own values, beside which what was chosen is shown."""
     split: bool = False
     """Its runs are of unlike machines, each of which has made others: rows may be of several."""
 
@@ -88,9 +90,10 @@ def load_sweep(results: Path | Sequence[Path], name: str) -> Sweep:
     listed = read_sweep(places, name)
     chosen = [one_of([load_run(place, run) for place in places]) for run in listed["runs"]]
     once, more, split = once_each([run for run, _ in chosen])
-    return Sweep(
-        name, listed["question"], told_apart(once, split), (*(remark for _, remark in chosen if remark), *more), split
-    )
+    own = [run for run in once if run.tuned and run.tuned.default]
+    shown = told_apart([run for run in once if run not in own], split)
+    remarks = (*(remark for _, remark in chosen if remark), *more)
+    return Sweep(name, listed["question"], shown, remarks, told_apart(own, split), split)
 
 
 def has_sweep(results: Sequence[Path], name: str) -> bool:
@@ -131,7 +134,8 @@ def load_all(results: Path | Sequence[Path], names: Sequence[str]) -> list[Sweep
 def load_run(results: Path, listing: dict[str, Any]) -> Run:
     """One run as a sweep lists it (`id`, `label`, `overrides`), with its record."""
     folder = RunFolder.of(results, str(listing["id"]))
-    run = Run(str(listing["id"]), str(listing["label"]), str(listing["overrides"]), folder)
+    tuned = listing.get("tuned")
+    run = Run(str(listing["id"]), str(listing["label"]), str(listing["overrides"]), folder, tuned=tuned)
     path = folder.record
     if not path.exists():
         return run

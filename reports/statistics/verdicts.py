@@ -13,7 +13,7 @@ from statistics import fmean
 from harness.errors import UserError, nearest, nearest_key
 from harness.results.record import Record
 from harness.results.sections import Better
-from reports.read.rows import SEED, Group, groups, without
+from reports.read.rows import SEED, Group, groups, untuned, without
 from reports.read.run import ABOUT, HARDWARE, show
 from reports.read.runs import Sweep, UnusablePredictions, finite
 from reports.statistics.intervals import ALPHA, Interval, detectable, holm
@@ -64,13 +64,16 @@ class Verdict:
     """Of the change, 95%."""
     unknown: str | None = None
     """Why there is no interval."""
+    at_these_rates: bool = False
+    """It is the best, or tied with it, among rows of which some have a learning rate that nobody searched."""
     p: float | None = None
     """Of the difference to the row that `Comparison.against` names, adjusted by Holm."""
 
     @property
     def text(self) -> str:
         """As tables say it."""
-        return ", ".join(filter(None, (self.word, self.aside, self.below and BELOW.format(self.below))))
+        word = f"{self.word} at these rates" if self.at_these_rates else self.word
+        return ", ".join(filter(None, (word, self.aside, self.below and BELOW.format(self.below))))
 
 
 @dataclass(frozen=True)
@@ -260,11 +263,12 @@ def _ranked(comparison: Comparison, rows: list[_Scored]) -> Comparison:
     others = [each for each in rows if each is not best]
     tested = _tested(comparison, [(each, best) for each in others], best.row.label)
     verdicts = dict(tested.verdicts)
-    verdicts[best.row.id] = replace(verdicts[best.row.id], word=BEST)
+    unsearched = bool(untuned(comparison.rows))
+    verdicts[best.row.id] = replace(verdicts[best.row.id], word=BEST, at_these_rates=unsearched)
     for each in others:
         p = verdicts[each.row.id].p
         if (p is not None and p >= ALPHA) or distance(best.sampled, each.sampled).contains_zero:
-            verdicts[each.row.id] = replace(verdicts[each.row.id], word=TIED)
+            verdicts[each.row.id] = replace(verdicts[each.row.id], word=TIED, at_these_rates=unsearched)
     return replace(tested, verdicts=verdicts)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -52,8 +52,7 @@ def rates_table(sweep: Sweep, comparison: Comparison) -> Table:
             (Cell(str(lines["row"].iloc[0])), *(_cell(by_rate.get(each), write) for each in rates), Cell(best_rates))
         )
     title = title_of(score)
-    chosen = "chosen by validation examples" if loss else "chosen by the test examples that it is scored on"
-    notes = [(STAR, f"the row's best {title}, {chosen}.")]
+    notes = [(STAR, "the row's best rate: that of the lowest validation loss. Test examples choose nothing.")]
     if frame["low"].notna().any():
         notes.append(
             ("", f"In brackets the 95% interval of {title} over test examples, and over seeds where a row has several.")
@@ -73,9 +72,7 @@ def _lines(name: str, rows: tuple[Group, ...], comparison: Comparison) -> list[d
     score = comparison.score or ""
     known = {row.id: [finite(record.quality.get(score)) for record in row.records] for row in rows}
     means = {row: fmean(v for v in values if v is not None) for row, values in known.items() if None not in values}
-    ranked = means and comparison.better != "neither"
-    top = (min if comparison.better == "lower" else max)(means.values()) if ranked else None
-    best = {row for row, mean in means.items() if mean == top}
+    best = chosen(rows)
     lines: list[dict[str, object]] = []
     for row in rows:
         interval = _interval(row, score)
@@ -97,6 +94,13 @@ def _lines(name: str, rows: tuple[Group, ...], comparison: Comparison) -> list[d
             }
         )
     return lines
+
+
+def chosen(rows: Sequence[Group]) -> set[str]:
+    """Ids of the rows of the lowest validation loss, the mean over seeds, of rows that differ in the learning rate."""
+    losses = {row.id: [finite(record.quality.get("val_loss")) for record in row.records] for row in rows}
+    means = {row: fmean(v for v in each if v is not None) for row, each in losses.items() if None not in each}
+    return {row for row, mean in means.items() if mean == min(means.values())}
 
 
 def _interval(row: Group, score: str) -> Interval | None:

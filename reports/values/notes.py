@@ -7,7 +7,7 @@ from statistics import median
 
 from harness.metrics.tools.bootstrap import RESAMPLES
 from harness.results.record import Record
-from reports.read.rows import SEED, Group, rate, rate_sets
+from reports.read.rows import SEED, Group, rate, rate_sets, untuned
 from reports.read.runs import Sweep
 from reports.statistics.paired import FAMILY, SHUFFLES
 from reports.statistics.scores import floor, title_of
@@ -188,17 +188,32 @@ def puzzles(comparison: Comparison, rows: Sequence[Group]) -> list[str]:
 
 def rates(rows: Sequence[Group]) -> list[str]:
     """What comparing rows at the learning rates that were run leaves open."""
-    sets = rate_sets(rows)
-    single = [each[0] for each in sets if len({rate(row) for row in each}) == 1]
-    if len(sets) < 2 or not single:
-        return []
+    single = untuned(rows)
+    lines = [_tuned(tuned)] if (tuned := [row for row in rows if row.runs[0].tuned]) else []
+    if not single:
+        return lines
     values = {rate(row) for row in single}
     which = f"all at {values.pop():g}" if len(values) == 1 else "chosen for each"
-    rows_of = "each row" if len(single) == len(sets) else ", ".join(row.label for row in single)
+    rows_of = "each row" if len(single) == len(rate_sets(rows)) else some([row.label for row in single])
     return [
+        *lines,
         f"One learning rate ({which}) was run of {rows_of}: differences are confounded with it, since another rate may "
-        f"suit a row better. Sweep method.lr, and see --table lr."
+        f"suit a row better. Give tune=lr, or sweep method.lr and see --table lr.",
     ]
+
+
+def _tuned(rows: Sequence[Group]) -> str:
+    """How rows were tuned."""
+    chosen = [row.runs[0].tuned for row in rows if row.runs[0].tuned]
+    settings = " and ".join(sorted({each.setting for each in chosen}))
+    edges = [row.label for row in rows if row.runs[0].tuned and row.runs[0].tuned.edge]
+    failed = [row.label for row in rows if row.runs[0].tuned and row.runs[0].tuned.value is None]
+    line = f"{settings}: chosen for each row by validation loss, under seeds that are not these; see --table tuned."
+    if edges:
+        line += f" {some(edges)}: the best lies at the edge of the grid, so that a better one may lie beyond."
+    if failed:
+        line += f" {some(failed)}: every trial failed, so that the row has its own value."
+    return line
 
 
 def told(fields: dict[str, dict[str, list[str]]]) -> str:

@@ -88,7 +88,15 @@ def ranks(results: Path, **fields: Any) -> None:
 def rates(results: Path, scores: dict[float, float]) -> Figure:
     for rate, bleu in scores.items():
         method = {"name": "lora", "rank": 8, "lr": rate}
-        add(results, f"at-{rate:g}", None, method, label="lora r=8", learning_rate=rate, quality={"bleu": bleu})
+        add(
+            results,
+            f"at-{rate:g}",
+            None,
+            method,
+            label="lora r=8",
+            learning_rate=rate,
+            quality={"bleu": bleu, "val_loss": 5 - bleu / 20},
+        )
     sweep(results, *(f"at-{rate:g}" for rate in scores))
     return lr.draw(data(results))
 
@@ -325,6 +333,7 @@ def test_names_with_markup_are_text(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert said == [
         "s: no figure curves: no run has a curve.jsonl",
         "s: no figure lr: no rows differ only in the learning rate",
+        "s: no figure tuning: its rows were not tuned, or the trials are not in its results folder",
     ]
 
 
@@ -335,7 +344,7 @@ def test_png_is_as_wide_as_it_says(tmp_path: Path) -> None:
 
 
 def test_every_file_is_a_figure_with_a_docstring() -> None:
-    assert command.names() == ["curves", "forgetting", "lr", "memory", "pareto", "profile", "rank"]
+    assert command.names() == ["curves", "forgetting", "lr", "memory", "pareto", "profile", "rank", "tuning"]
     for name in command.names():
         tree = ast.parse((command.FOLDER / f"{name}.py").read_text())
         assert ast.get_docstring(tree)

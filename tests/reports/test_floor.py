@@ -73,7 +73,7 @@ def test_the_best_is_of_the_rows_that_beat_it(tmp_path: Path) -> None:
     add(tmp_path, "good", spoiled(0.1, seed=6), **known)
     add(tmp_path, "weak", weak, **known)  # as good is not better
     sweep(tmp_path, "zero_shot", "good", "weak")
-    assert texts(tmp_path)["good"] == BEST
+    assert texts(tmp_path)["good"] == f"{BEST} at these rates"
     assert texts(tmp_path)["weak"] == "below the joined slots"
     text = report(tmp_path, ["s"], "markdown", "methods")
     assert "best: highest BLEU of the rows that moved and beat what needs no model" in text
@@ -114,7 +114,7 @@ def test_accuracy_of_the_most_frequent_class(tmp_path: Path) -> None:
     assert texts(tmp_path) == {
         "zero_shot": "the base, below a constant answer",
         "common": "below a constant answer",
-        "better": BEST,
+        "better": f"{BEST} at these rates",
     }
 
 
@@ -136,7 +136,7 @@ def test_a_better_score_that_is_not_sure_to_have_moved_explains_itself(tmp_path:
     assert compared.verdicts["r1-0"].word == BEST
     assert compared.verdicts["r16-0"].word == STILL
     said = texts(tmp_path)
-    assert said["r1-0"] == "best, of the rows that moved"
+    assert said["r1-0"] == "best at these rates, of the rows that moved"
     assert said["r16-0"] == "did not move, its interval contains 0"
     assert "r16-0: a better BLEU than the best, but" in report(tmp_path, ["s"], "markdown", "methods")
 
@@ -150,7 +150,8 @@ def test_where_nothing_is_puzzling_nothing_is_added(tmp_path: Path) -> None:
     write_predictions(tmp_path, "still", statistics([*spoiled(0.5, seed=2)[:-1], REFERENCES[-1]]))
     sweep(tmp_path, "zero_shot", "good", "twin", "still")
     said = texts(tmp_path)
-    assert (said["good"], said["twin"], said["still"]) == (BEST, TIED, STILL)
+    assert (said["good"], said["twin"]) == (f"{BEST} at these rates", f"{TIED} at these rates")
+    assert said["still"] == STILL
 
 
 def test_best_is_of_the_rows_whose_examples_are_known(tmp_path: Path) -> None:
@@ -161,7 +162,7 @@ def test_best_is_of_the_rows_whose_examples_are_known(tmp_path: Path) -> None:
     add(tmp_path, "top", None, quality={"bleu": 99.0, "val_loss": 1.0})
     sweep(tmp_path, "zero_shot", "mid", "low", "top")
     found = compare(load_sweep(tmp_path, "s")).verdicts["mid"]
-    assert found.text.startswith("best, of the rows whose examples are known")
+    assert found.text.startswith("best at these rates, of the rows whose examples are known")
 
 
 def test_the_best_of_rates_that_all_learned_nothing_is_called_so(tmp_path: Path) -> None:

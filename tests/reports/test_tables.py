@@ -76,7 +76,7 @@ def test_a_score_that_only_some_rows_have_leaves_the_others_unranked(tmp_path: P
     everything(tmp_path)
     text = report(tmp_path, ["s"], "markdown", "methods")
     assert "the record has no accuracy" in text
-    assert cells(text, "one")["verdict"] == BEST
+    assert cells(text, "one")["verdict"] == f"{BEST} at these rates"
     assert cells(text, "three")["verdict"] == ""
 
 
@@ -138,7 +138,7 @@ def test_allow_names_the_fields_that_are_ignored(tmp_path: Path) -> None:
     half = report(tmp_path, ["s"], "markdown", "methods", allow=["settings.train.steps"])
     assert "Not ranked" in half
     whole = report(tmp_path, ["s"], "markdown", "methods", allow=["settings.train", "settings.eval.beams"])
-    assert cells(whole, "one")["verdict"] == BEST
+    assert cells(whole, "one")["verdict"] == f"{BEST} at these rates"
     assert "Ignored, as --allow says, though rows differ in it: settings.train.steps (30: one; 60: two)" in whole
 
 
@@ -156,7 +156,7 @@ def test_rows_of_different_hardware_are_ranked_but_their_timings_marked(tmp_path
     row(tmp_path, "two", right(0.5, 6), environment__device="cuda: a GPU")
     everything(tmp_path)
     text = report(tmp_path, ["s"], "markdown", "methods")
-    assert cells(text, "one")["verdict"] == BEST
+    assert cells(text, "one")["verdict"] == f"{BEST} at these rates"
     assert cells(text, "one")["training [tokens/s]"] == "180 ‡"
     assert cells(text, "two")["wall time [s]"] == "61.5 ‡"
     assert "‡ not comparable between rows, made on different hardware: " in text

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from harness.errors import RunEnded
 from harness.prepare.batch import Encoded, by_length, collate
-from harness.prepare.order import training_batches
+from harness.prepare.order import batched, endless, mixed, training_batches
 from harness.training.optimizer import trainable
 from tests.support.tiny import adapted
 from tests.support.trainers import losses, never, quiet, trainer
@@ -110,28 +111,41 @@ def test_schedule_warms_up_and_decays(tmp_path: Path) -> None:
     assert rates == pytest.approx(expected)
 
 
-def test_batches_depend_on_the_seed_alone_and_are_of_like_length() -> None:
+def test_batches_depend_on_the_seed_alone() -> None:
     a = adapted(["method=zero_shot"])
     first = list(itertools.islice(a.task.batches(4, 0), 32))
     assert first == list(itertools.islice(a.task.batches(4, 0), 32))
     assert first != list(itertools.islice(a.task.batches(4, 1), 32))
 
-    def padding(batches: list[Any]) -> float:
-        made = [collate(batch, 0) for batch in batches]
-        return 1 - sum(b.tokens for b in made) / sum(b.ids.numel() for b in made)
 
-    mixed = [e for batch in first for e in batch]
-    unsorted = [mixed[i::32] for i in range(32)]
-    assert padding(first) < 0.5 * padding(unsorted)
+def test_lengths_do_not_decide_which_pairs_meet() -> None:
+    """Mean lengths of batches vary as those of random samples do."""
+    a = adapted(["method=zero_shot", "data.size=400"])
+    pairs = sum(len(e.references) for e in a.task.train)
+    lengths = [[len(e) for e in b] for b in itertools.islice(training_batches(a.task.train, a.task.encoder, 8, 0), 200)]
+    population = statistics.pvariance([n for batch in lengths[: pairs // 8] for n in batch])
+    means = statistics.variance([statistics.fmean(batch) for batch in lengths])
+    # 199 degrees of freedom: a chi-square quotient of 0.7 to 1.4 is 3.5 standard deviations.
+    assert 0.7 < means / (population / 8) < 1.4
 
 
-def test_an_epoch_sees_every_pair_once() -> None:
-    a = adapted(["method=zero_shot"])
-    examples = a.task.train[:8]
-    pairs = sum(len(e.references) for e in examples)
-    # One window of 32 batches of one example holds several epochs; count whole ones.
-    seen = [b[0].ids for b in itertools.islice(training_batches(examples, a.task.encoder, 1, 0), 32)]
-    assert len(set(seen)) == min(32, pairs)
+@pytest.mark.parametrize("pairs", [1, 5, 8, 9, 16, 57, 100])
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_every_pair_comes_once_before_any_comes_twice(pairs: int, size: int) -> None:
+    seen = Counter(dict.fromkeys(range(pairs), 0))
+    for batch in itertools.islice(batched(endless(pairs, 0), size), 120):
+        assert len(batch) == size
+        assert len(set(batch)) == min(size, pairs)
+        seen.update(batch)
+        assert max(seen.values()) - min(seen.values()) <= 1
+
+
+def test_tasks_keep_their_weights_where_one_is_small() -> None:
+    groups = {"small": [0, 1], "large": list(range(2, 40))}
+    drawn = [
+        i for batch in itertools.islice(batched(mixed(groups, {"small": 3, "large": 1}, 0), 8), 500) for i in batch
+    ]
+    assert sum(i < 2 for i in drawn) / len(drawn) == pytest.approx(0.75, abs=0.03)
 
 
 def test_prompt_and_padding_are_not_scored() -> None:

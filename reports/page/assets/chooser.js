@@ -180,5 +180,5 @@ function setResult(title, list, memory, quality, speed) {
       el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "row"), el("th", { scope: "col" }, "seeds"), columns.map(measureHead), el("th", { scope: "col" }, `${quality.title}: verdict`))),
       el("tbody", {}, [...groups].map(([word, members]) => [members.slice(0, MOST_ROWS).map(line(word)),
         members.length > MOST_ROWS && el("tr", {}, el("td", { colspan: 6, class: "muted" }, `and ${members.length - MOST_ROWS} more: ${word}`))])))),
-    el("p", { class: "muted" }, "Tied: the paired 95% interval of the difference contains 0. Within a verdict rows stand in the order of the records, not ranked. What does not beat an answer that needs no model (a run's page has its score) is neither best nor tied. One seed says nothing of the randomness of training."));
+    el("p", { class: "muted" }, "Tied: the paired 95% interval of the difference contains 0. Within a verdict rows stand in the order of the records, not ranked. What does not beat an answer that needs no model (a run's page has its score) is neither best nor tied. Best is said of rows at the rates that they have: of those that were tuned a run's page says so. One seed says nothing of the randomness of training."));
 }

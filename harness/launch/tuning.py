@@ -1,0 +1,185 @@
+"""A sweep's rows are tuned before they run: rounds of trials through any launcher, and what they choose.
+
+What a round consists of follows from the trials' records alone. So a sweep that was stopped anywhere goes on, and one
+that was tuned before trains nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from harness.config.run_settings import RunSettings
+from harness.errors import UserError
+from harness.launch.run_once import TRIED
+from harness.launch.tuned_row import Row, Trial, TunedRow, own_value, swept, written
+from harness.results.folder import RunFolder, finished_record, read_record
+from harness.results.tuned import Tuned
+from harness.tuning.rounds import Chosen, ask
+from harness.tuning.trials import Candidate, Tried
+
+Launch = Callable[[Sequence[Trial]], list[dict[str, Any]]]
+"""Runs trials by the sweep's launcher. Returns what became of each."""
+
+
+class Tuning:
+    """Tunes the rows of a sweep."""
+
+    def __init__(self, compose: Callable[[Row], RunSettings], launch: Launch) -> None:
+        """`compose`: the settings of a point. Raises UserError."""
+        self.compose, self.launch = compose, launch
+        self.tuned: dict[Row, TunedRow] = {}
+        self.failed: set[str] = set()
+        """Trials that failed in this sweep, and are tried again in the next."""
+
+    def points(self, rows: Mapping[Row, int], dry_run: bool) -> dict[Row, tuple[int, Tuned | None]] | None:
+        """The points that a sweep runs in place of `rows`, once those that ask for it are tuned, each with its grid and
+        how its setting was chosen; None where no row asks for it. Raises UserError, KeyboardInterrupt.
+
+        `dry_run`: nothing is run; rows whose setting is not known yet stay as they are."""
+        places = self._find(list(rows))
+        if not self.tuned:
+            return None
+        self._run(dry_run)
+        points: dict[Row, tuple[int, Tuned | None]] = {}
+        for row, grid in rows.items():
+            tuned, seed = places[row]
+            if tuned is None or tuned.chosen is None:
+                points[row] = grid, None
+            else:
+                points |= {point: (grid, how) for point, how in tuned.final(seed) if point not in points}
+        return points
+
+    def _find(self, rows: Sequence[Row]) -> dict[Row, tuple[TunedRow | None, int]]:
+        """The row that each point belongs to, None where it is not tuned (nobody asks for it, or nothing is trained),
+        and its seed. Raises UserError with all problems."""
+        problems: list[str] = []
+        places: dict[Row, tuple[TunedRow | None, int]] = {}
+        idle = []
+        for row in rows:
+            settings = self.compose(row)
+            tune = settings.tune
+            places[row] = None, settings.seed
+            if tune.setting is None or not settings.method.trains:
+                idle += [settings.label()] if tune.setting else []
+                continue
+            base = tuple(word for word in row if not word.lstrip("+~").startswith(("seed=", "tune=", "tune.")))
+            try:
+                places[row] = self.tuned.setdefault(base, TunedRow(base, settings, own_value(settings))), settings.seed
+            except UserError as error:
+                problems += error.problems
+                continue
+            if settings.seed in tune.seeds:
+                problems.append(
+                    f"tune.seeds={tune.seeds}: seed {settings.seed} is the sweep's too; a setting that was chosen by a "
+                    "seed looks better under it, so give others"
+                )
+        problems += swept(list(self.tuned.values()))
+        if problems:
+            raise UserError(*dict.fromkeys(problems))
+        for label in dict.fromkeys(idle):
+            print(f"tuning: {label} trains nothing, so there is nothing to tune", file=sys.stderr)
+        return places
+
+    def _run(self, dry_run: bool) -> None:
+        """Run the rounds until every row has its setting. Raises UserError, KeyboardInterrupt."""
+        number = 0
+        while wanted := list(chain.from_iterable(self._next_round(row) for row in self.tuned.values())):
+            number += 1
+            each = {trial.run: trial for trial in wanted}
+            rows = sum(row.chosen is None for row in self.tuned.values())
+            trials = f"{len(each)} trial{'s' * (len(each) > 1)} of {rows} row{'s' * (rows > 1)}"
+            print(f"tuning, round {number}: {trials}", file=sys.stderr)
+            if dry_run:
+                for trial in each.values():
+                    print(f"{'to do':6} {trial.run:32} {trial.label}")
+                return
+            before = {run: written(trial) for run, trial in each.items()}
+            outcomes = self.launch(list(each.values()))
+            if problems := [line for outcome in outcomes for line in outcome["problems"]]:
+                raise UserError(*dict.fromkeys(problems))
+            if any(outcome["status"] == "interrupted" for outcome in outcomes):
+                raise KeyboardInterrupt
+            if all(written(trial) == before[run] for run, trial in each.items()):
+                raise UserError(f"tuning: the launcher did none of {len(each)} trials; the same command tries again")
+            self._note_failed([trial for run, trial in each.items() if written(trial) not in (None, before[run])])
+
+    def _note_failed(self, trials: Sequence[Trial]) -> None:
+        """Note which trials, that this sweep has recorded, failed. Raises UserError for what the user can put right."""
+        for trial in trials:
+            record = read_record(trial.folder.record)
+            if record.status not in TRIED:
+                if record.user_error:
+                    raise UserError(f"{trial.label}: {record.cause}")
+                self.failed.add(trial.run)
+
+    def _next_round(self, row: TunedRow) -> list[Trial]:
+        """The trials that a row needs now; none where its setting is chosen."""
+        tune, steps = row.settings.tune, row.settings.train.steps
+        while True:
+            answer = ask(tune, steps, row.outcomes)
+            if isinstance(answer, Chosen):
+                if row.chosen is None:
+                    row.chosen = answer
+                    self._conclude(row, answer)
+                return []
+            missing: list[Trial] = []
+            news = False
+            for candidate, step in answer:
+                outcome = self._outcome(row, candidate, step)
+                if isinstance(outcome, Tried):
+                    row.outcomes[candidate], news = outcome, True
+                else:
+                    missing += outcome
+            if not news:
+                return missing
+
+    def _trial(self, row: TunedRow, candidate: Candidate, seed: int, step: int) -> Trial:
+        """A candidate's trial under a seed, to a step."""
+        ends = ",".join(str(end) for end in row.ends if end <= step)
+        overrides = row.point(candidate, f"seed={seed}", f"trial=[{ends}]", "force=false")
+        if (candidate, seed) not in row.trials:
+            settings = self.compose(overrides)
+            row.trials[candidate, seed] = settings.run_id()
+            row.labels[candidate] = settings.label()
+        pairs = (word.partition("=") for word in row.overrides(candidate))
+        words = ", ".join(f"{name.rpartition('.')[2]} {value}" for name, _, value in pairs)
+        label = f"{row.labels[candidate]}, {words}, to step {step}"
+        return Trial(overrides, Path(row.settings.results), row.trials[candidate, seed], label)
+
+    def _outcome(self, row: TunedRow, candidate: Candidate, step: int) -> Tried | list[Trial]:
+        """What the trials of a candidate gave, or those that have not come to the step."""
+        seeds, last = row.settings.tune.seeds, row.settings.train.steps
+        trials = [self._trial(row, candidate, seed, step) for seed in seeds]
+        records = [finished_record(trial.results, trial.run, TRIED) for trial in trials]
+        if {"diverged"} & {record.status for record in records if record} or self.failed & {t.run for t in trials}:
+            return Tried(failed=True)
+        trialled = [record.trial.rungs if record and record.trial else [] for record in records]
+        by_step = [{rung.step: rung for rung in each} for each in trialled]
+        for end in (step, last):  # one that came to the end may not have been looked at before
+            missing = [seed for seed, have in zip(seeds, by_step, strict=True) if not {end, last} & set(have)]
+            shared = set.intersection(*map(set, by_step))
+            if missing or {step, last} & shared:
+                break
+        if missing:
+            return [self._trial(row, candidate, seed, end) for seed in missing]
+        return Tried(
+            {at: [loss for have in by_step for loss in have[at].losses] for at in shared},
+            {at: sum(have[at].val_loss for have in by_step) / len(by_step) for at in shared},
+        )
+
+    def _conclude(self, row: TunedRow, chosen: Chosen) -> None:
+        """Say what was chosen, and remove the checkpoints of trials that nobody goes on with."""
+        for run in row.trials.values():
+            RunFolder.of(Path(row.settings.results), run).checkpoint.unlink(missing_ok=True)
+        name = f"tuned {row.settings.label()}"
+        if chosen.candidate is None:
+            print(f"{name}: every trial failed; it keeps {row.settings.tune.setting}={row.own:g}", file=sys.stderr)
+            return
+        edge = ", at the edge of its grid" if chosen.edge else ""
+        words = " ".join(row.overrides(chosen.candidate))
+        trials = len(row.trials)
+        print(f"{name}: {words}{edge} (own {row.own:g}); val_loss {chosen.loss:.4g}, {trials} trials", file=sys.stderr)

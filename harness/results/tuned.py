@@ -1,0 +1,27 @@
+"""What a tuned sweep says of each of its runs. Imports neither torch nor Hydra."""
+
+from __future__ import annotations
+
+from harness.results.sections import Section
+
+
+class Tuned(Section):
+    """How a run's setting was chosen."""
+
+    row: str
+    """The overrides that the row's runs share, the tuned setting and the seed aside."""
+    setting: str
+    """The tuned setting, such as `method.lr`."""
+    own: float
+    """The row's own value, around which its grid lies."""
+    value: float | None
+    """The chosen value; None where every trial failed, so that the row keeps its own."""
+    others: list[str]
+    """Overrides of other settings that were chosen with it."""
+    edge: bool
+    """The best lies at the edge of the grid, however far that was extended."""
+    default: bool
+    """This run has the row's own value, and is there to show what tuning changed."""
+    sampler: str
+    trials: list[str]
+    """Ids of the row's trials."""

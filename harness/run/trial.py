@@ -1,0 +1,81 @@
+"""A trial of tuning: trained under the full run's schedule as far as it is asked to, validated, and nothing else."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import torch
+
+from harness.errors import UserError
+from harness.prepare.base_model import DTYPES
+from harness.prepare.encoded_task import EncodedTask
+from harness.prepare.forward import LabelForward
+from harness.results.folder import read_record
+from harness.results.record import Record
+from harness.results.sections import Rung, Trial
+from harness.run.adapt import apply_method
+from harness.run.record import base_record
+from harness.run.train import resumed
+from harness.training.trainer import State, Trainer, TrainingData
+
+if TYPE_CHECKING:
+    from harness.config.run_settings import RunSettings
+    from harness.prepare.base_model import LoadedModel
+    from harness.results.folder import RunFolder
+    from harness.run.progress import RunProgress
+
+
+def try_out(settings: RunSettings, folder: RunFolder, loaded: LoadedModel, progress: RunProgress) -> Record:
+    """Train to the last step of `settings.trial`, or go on there from the trial's checkpoint. Raises RunEnded,
+    UserError, or what went wrong."""
+    assert settings.trial is not None
+    torch.manual_seed(settings.seed)
+    known = base_record(settings, folder.run)
+    with progress.phase("prepare"):
+        task = EncodedTask(settings, loaded)
+        if sum(len(batch.ids) for batch in task.validation) < 2:
+            raise UserError("tune: trials are compared by validation examples, of which there is one; give more")
+        model = apply_method(settings, loaded.model, task.site())
+    forward = LabelForward(model, DTYPES[settings.precision])
+    data = TrainingData(task.batches(settings.train.batch_size, settings.seed), task.pad, task.validation)
+    trainer = Trainer(forward, settings.method, settings.train, data, folder.checkpoint, keep_best=False)
+    trainer.trial = settings.trial
+    resumed_from = resumed(trainer, settings, progress)
+
+    def report(line: dict[str, float]) -> None:
+        progress.step = int(line["step"])
+        progress.report({"steps": settings.train.steps} | line)
+
+    with progress.phase("train"):
+        state = trainer.run(progress.ended, report)
+    trial = Trial(steps=settings.train.steps, rungs=_rungs(state))
+    return Record(
+        **known,
+        status="ok",
+        step=state.step,
+        resumed_from=resumed_from,
+        train_tokens=state.tokens,
+        seconds=_seconds(folder, resumed_from, progress),
+        quality={"val_loss": trial.rungs[-1].val_loss},
+        trial=trial,
+        warnings=progress.warnings,
+    )
+
+
+def _seconds(folder: RunFolder, resumed_from: int, progress: RunProgress) -> dict[str, float]:
+    """What the trial took, with its stretches of before, as far as they were recorded."""
+    seconds = progress.seconds | {"total": time.perf_counter() - progress.started}
+    if resumed_from and folder.record.exists():
+        before = read_record(folder.record).seconds
+        seconds |= {name: seconds.get(name, 0.0) + value for name, value in before.items()}
+    return seconds
+
+
+def _rungs(state: State) -> list[Rung]:
+    """What validation gave, by step."""
+    rungs = []
+    for step, losses in sorted(state.rungs.items()):
+        mean = sum(nats for nats, _ in losses) / sum(labels for _, labels in losses)
+        rungs.append(Rung(step=step, val_loss=mean, losses=[float(f"{nats:.6g}") for nats, _ in losses]))
+    return rungs

@@ -1,0 +1,100 @@
+"""How each row's rate was chosen: validation loss of its trials against the rate, and the score at the chosen one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import fmean
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports.figures._data import Data, NoData, Row
+from reports.figures._labels import Label, place, settle
+from reports.figures._style import add_caption, colour, error_bar, fit_axis, marker, new_figure
+from reports.read.trials import trials
+from reports.tables.tuned import Pair, pairs_of
+
+Point = tuple[float, float]
+"""Learning rate and loss or score."""
+
+
+def draw(data: Data) -> Figure:
+    """A line a row; rings mark what was chosen. Trials that stopped early are left out of the lines."""
+    pairs = pairs_of(data.sweep)
+    curves = {pair.chosen.id: curve(pair) for pair in pairs}
+    if not any(len(points) > 1 for points in curves.values()):
+        raise NoData("its rows were not tuned, or the trials are not in its results folder")
+    figure = new_figure(4.6, f"{data.sweep.name}: what was chosen")
+    left, right = figure.subplots(1, 2)
+    labels: list[Label] = []
+    for pair in pairs:
+        labels += _line(left, pair, curves[pair.chosen.id])
+    dots = [_scores(right, data, pair) for pair in pairs]
+    for axes, title in ((left, "validation loss [nats/token]"), (right, data.main)):
+        fit_axis(axes, "x", [rate for points in curves.values() for rate in points], wide=1)
+        fit_axis(axes, "y", [])
+        axes.margins(0.1, 0.15)
+        axes.set_xlabel("learning rate")
+        axes.set_ylabel(title)
+    edges = [pair.chosen.label for pair in pairs if pair.chosen.runs[0].tuned and pair.chosen.runs[0].tuned.edge]
+    add_caption(
+        figure,
+        "Left: trials that went to the end, with the range of their seeds; a ring marks what was chosen.",
+        "Right: filled at the chosen rate, hollow at the row's own.",
+        data.caption(),
+        f"At the edge of its grid: {', '.join(edges)}." if edges else "",
+    )
+    settle(figure)
+    place(figure, left, labels, [(rate, fmean(losses)) for each in curves.values() for rate, losses in each.items()])
+    named = [
+        Label(pair.chosen.label, *own[-1], colour(_method(pair))) for pair, own in zip(pairs, dots, strict=True) if own
+    ]
+    place(figure, right, named, [dot for own in dots for dot in own])
+    return figure
+
+
+def curve(pair: Pair) -> dict[float, list[float]]:
+    """By rate, ascending, the final validation losses of a row's trials, one a seed."""
+    losses: dict[float, list[float]] = defaultdict(list)
+    for record in trials(pair.chosen.runs[0]):
+        trial = record.trial
+        if trial and record.learning_rate and trial.rungs[-1].step == trial.steps:
+            losses[record.learning_rate].append(trial.rungs[-1].val_loss)
+    return dict(sorted(losses.items()))
+
+
+def _method(pair: Pair) -> str:
+    return pair.chosen.records[0].method
+
+
+def _line(axes: Axes, pair: Pair, points: dict[float, list[float]]) -> list[Label]:
+    """A row's losses, the range of its seeds as a band; and its label."""
+    ink, tuned = colour(_method(pair)), pair.chosen.runs[0].tuned
+    rates, means = list(points), [fmean(losses) for losses in points.values()]
+    axes.plot(rates, means, color=ink, marker=marker(_method(pair)), markersize=4, linewidth=1.4, gid="points")
+    if any(len(losses) > 1 for losses in points.values()):
+        lows, highs = [min(losses) for losses in points.values()], [max(losses) for losses in points.values()]
+        axes.fill_between(rates, lows, highs, color=ink, alpha=0.15, linewidth=0)
+    if tuned is None or tuned.value not in points:
+        return []
+    best = fmean(points[tuned.value])
+    axes.plot([tuned.value], [best], marker="o", markersize=12, fillstyle="none", color=ink, linestyle="", gid="best")
+    return [Label(f"{pair.chosen.label}: {tuned.value:g}", tuned.value, best, ink)]
+
+
+def _scores(axes: Axes, data: Data, pair: Pair) -> Sequence[Point]:
+    """A row's scores at its own rate and at the chosen one, joined."""
+    ink, dots = colour(_method(pair)), []
+    for group, style in ((pair.own if pair.own is not pair.chosen else None, "none"), (pair.chosen, "full")):
+        rate = group.records[0].learning_rate if group else None
+        value = Row(group.label, group.runs).score(data.score) if group else None
+        if rate is None or value is None:
+            continue
+        shape = marker(_method(pair))
+        axes.plot([rate], [value.mean], marker=shape, fillstyle=style, color=ink, linestyle="", gid=f"score {style}")
+        if value.interval:
+            error_bar(axes, rate, value.mean, (value.interval.low, value.interval.high), ink)
+        dots.append((rate, value.mean))
+    axes.plot([rate for rate, _ in dots], [score for _, score in dots], color=ink, linewidth=0.8, linestyle=":")
+    return dots

@@ -1,0 +1,201 @@
+"""A table of rows at their chosen rates beside the same rows at their own: what tuning cost, and what it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+
+from harness.errors import UserError
+from reports.read.rows import Group, groups
+from reports.read.run import Run
+from reports.read.runs import Sweep, UnusablePredictions, finite
+from reports.read.trials import cost, trials
+from reports.statistics.intervals import Interval
+from reports.statistics.paired import distance, sample
+from reports.statistics.scores import title_of
+from reports.statistics.verdicts import BEST, TIED, Comparison, Verdict, compare
+from reports.values import columns as c
+from reports.values.asked import Asked
+from reports.values.columns import Kind
+from reports.values.notes import some
+from reports.values.table import MISSING, Cell, Heading, Table
+
+EDGE, FLIP = "edge", "flips"
+COLUMNS: tuple[tuple[str, str, Kind], ...] = (
+    ("row", "row", "text"),
+    ("chosen", "chosen", "general"),
+    ("own", "own", "general"),
+    ("trials", "trials", "count"),
+    ("trial_tokens", "tokens of trials", "count"),
+    ("trial_seconds", "seconds of trials", "seconds"),
+    ("score", "score", "score"),
+    ("verdict", "verdict", "text"),
+    ("own_score", "at the own rate", "score"),
+    ("own_verdict", "verdict there", "text"),
+    ("gain", "gained by tuning", "points"),
+)
+"""Column of the frame, heading, and how it is written."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A row at its chosen setting, and at its own where that was run."""
+
+    chosen: Group
+    own: Group | None
+    """The same group where the row's own value was chosen."""
+
+
+def tables(asked: Asked) -> list[Table]:
+    """`--table tuned`. Raises UserError where the sweep has none."""
+    sweep, comparison = asked.sweep, asked.comparison
+    if not any(run.tuned for run in sweep.runs):
+        raise UserError(f"{sweep.name}: its rows were not tuned; run it with tune=lr")
+    pairs = pairs_of(sweep)
+    if not pairs:
+        raise UserError(f"{sweep.name}: none of its tuned rows is done")
+    beside = _at_own(sweep, asked, pairs)
+    lines = [_line(pair, comparison, beside) for pair in pairs]
+    frame = pd.DataFrame(lines)
+    score = comparison.score or ""
+    cells = [[_cells(line, key, kind, frame) for line in lines] for key, _, kind in COLUMNS]
+    headings = [Heading(title_of(score) if key == "score" else title, kind != "text") for key, title, kind in COLUMNS]
+    notes = [("", text) for text in _notes(pairs, lines, score, bool(beside))]
+    settings = " and ".join(sorted({pair.chosen.runs[0].tuned.setting for pair in pairs if pair.chosen.runs[0].tuned}))
+    about = (
+        f"{settings}, chosen for each row by the validation loss of its trials, and the row with that and its seeds."
+    )
+    return [
+        Table(f"{sweep.name}: tuned", (about,), tuple(headings), tuple(zip(*cells, strict=True)), tuple(notes), frame)
+    ]
+
+
+def pairs_of(sweep: Sweep) -> list[Pair]:
+    """The tuned rows of a sweep that are done, in its order."""
+    own = {_place(group): group for group in groups(replace(sweep, runs=sweep.own, own=()))}
+    pairs = []
+    for group in groups(sweep):
+        tuned = group.runs[0].tuned
+        if tuned is not None:
+            at_own = tuned.value in (None, tuned.own) and not tuned.others
+            pairs.append(Pair(group, group if at_own else own.get(_place(group))))
+    return pairs
+
+
+def _place(group: Group) -> str:
+    tuned = group.runs[0].tuned
+    return tuned.row if tuned else ""
+
+
+def _at_own(sweep: Sweep, asked: Asked, pairs: Sequence[Pair]) -> Comparison | None:
+    """The verdicts of the same rows at their own values; None where not all of them were run so."""
+    if any(pair.own is None for pair in pairs):
+        return None
+    runs: list[Run] = [run for run in sweep.runs if run.tuned is None]
+    runs += [run for pair in pairs if pair.own for run in pair.own.runs]
+    return compare(replace(sweep, runs=tuple(runs), own=()), asked.options.get("score"), asked.options.get("allow", ()))
+
+
+def _line(pair: Pair, comparison: Comparison, beside: Comparison | None) -> dict[str, Any]:
+    """The values of one row."""
+    run, score = pair.chosen.runs[0], comparison.score or ""
+    assert run.tuned is not None
+    spent = cost(run, trials(run))
+    gain = _gain(pair, score)
+    verdict = comparison.verdicts.get(run.id, Verdict())
+    there = beside.verdicts.get(pair.own.runs[0].id, Verdict()) if beside and pair.own else None
+    return {
+        "row": run.label,
+        "chosen": run.tuned.value,
+        "edge": run.tuned.edge,
+        "others": " ".join(run.tuned.others),
+        "own": run.tuned.own,
+        "trials": spent.trials,
+        "trial_tokens": spent.tokens if spent.known == spent.trials else None,
+        "trial_seconds": spent.seconds if spent.known == spent.trials else None,
+        "score": _mean(pair.chosen, score),
+        "seeds": len(pair.chosen.runs),
+        "verdict": verdict.text,
+        "own_score": _mean(pair.own, score) if pair.own else None,
+        "own_verdict": replace(there, at_these_rates=False).text if there else None,
+        "flips": there is not None and _side(verdict) != _side(there),
+        "gain": None if pair.own is None or pair.own is pair.chosen else _change(pair, score),
+        "gain_low": gain.low if gain else None,
+        "gain_high": gain.high if gain else None,
+    }
+
+
+def _side(verdict: Verdict) -> str:
+    """What a verdict comes to: the best and what is tied with it are one, since they cannot be told apart."""
+    return BEST if verdict.word in (BEST, TIED) else verdict.text
+
+
+def _mean(row: Group, score: str) -> float | None:
+    """Over the row's seeds."""
+    values = [finite(record.quality.get(score)) for record in row.records]
+    known = [value for value in values if value is not None]
+    return fmean(known) if known and len(known) == len(values) else None
+
+
+def _change(pair: Pair, score: str) -> float | None:
+    """The score at the chosen rate minus that at the row's own."""
+    after, before = _mean(pair.chosen, score), _mean(pair.own, score) if pair.own else None
+    return None if after is None or before is None else after - before
+
+
+def _gain(pair: Pair, score: str) -> Interval | None:
+    """The interval of that change, seed by seed and example by example."""
+    if pair.own is None or pair.own is pair.chosen:
+        return None
+    try:
+        one, other = sample(pair.chosen.runs, score), sample(pair.own.runs, score)
+        return distance(one, other) if one.indices == other.indices else None
+    except UnusablePredictions:
+        return None
+
+
+def _cells(line: dict[str, Any], key: str, kind: Kind, frame: pd.DataFrame) -> Cell:
+    """A value of the table."""
+    value = line[key]
+    if value is None or value == "":
+        return Cell(MISSING if value is None else "")
+    if kind == "text":
+        return Cell(f"{value} ({FLIP})" if key == "own_verdict" and line["flips"] else str(value))
+    _, write = c.writer(kind, frame[key].dropna())
+    text = write(float(value))
+    if key == "chosen":
+        text = ", ".join(filter(None, [text, line["others"], EDGE if line["edge"] else ""]))
+    if key == "gain" and line["gain_low"] is not None:
+        text += f" [{write(line['gain_low'])}, {write(line['gain_high'])}]"
+    return Cell(text)
+
+
+def _notes(pairs: Sequence[Pair], lines: Sequence[dict[str, Any]], score: str, compared: bool) -> list[str]:
+    """What the table shows as a whole."""
+    notes = []
+    flips = [line["row"] for line in lines if line["flips"]]
+    if compared:
+        named = f": {some(flips)}" if flips else ""
+        notes.append(f"Verdicts that flip between own rates and chosen ones: {len(flips)} of {len(lines)}{named}.")
+    else:
+        notes.append("Not every row was run at its own rate too (tune.default=true does), so flips are not counted.")
+    gained = [line["row"] for line in lines if line["gain_low"] is not None and line["gain_low"] > 0]
+    lost = [line["row"] for line in lines if line["gain_high"] is not None and line["gain_high"] < 0]
+    if gained or lost:
+        sides = [f"{name} {some(rows)}" for name, rows in (("raised it in", gained), ("lowered it in", lost)) if rows]
+        notes.append(f"Tuning changed {title_of(score)} beyond its 95% interval: {'; '.join(sides)}.")
+    if edges := [line["row"] for line in lines if line["edge"]]:
+        notes.append(f"{EDGE}: the best of {some(edges)} lies at the edge of the grid; a better one may lie beyond.")
+    seeds = sorted({str(r.flat_key.get("settings.seed")) for pair in pairs for r in trials(pair.chosen.runs[0])})
+    if seeds:
+        notes.append(
+            f"Trials: seeds {', '.join(seeds)}, validation examples alone. The seeds and test examples of the scores "
+            "are others, so that choosing flatters no row."
+        )
+    if any(line["gain"] is not None for line in lines):
+        notes.append("In brackets the 95% interval of the difference, seed by seed and example by example.")
+    return notes
