@@ -11,9 +11,11 @@ from reports.formats.export import TEXTS, exported
 from reports.formats.output import deliver, folder
 from reports.formats.render import render
 from reports.published.files import Paper, paper_names, read_paper
+from reports.published.rates import TITLES, rate_names, rate_tables
 from reports.published.tables import paper_tables
 from reports.read.runs import Sweep, has_sweep, load_all
 from reports.tables._build import noted
+from reports.values.table import Table
 
 DESCRIPTION = """\
 Show a published table with ours beside it: published value, ours (mean and sample standard deviation over seeds), 95%
@@ -51,9 +53,18 @@ def chosen_sweeps(paper: Paper, results: Sequence[Path], named: Sequence[str]) -
 
 def listed() -> str:
     """The published tables, one a line."""
-    names = paper_names()
-    width = max(map(len, names))
-    return "".join(f"{name:{width}}  {read_paper(name).title}\n" for name in names)
+    titles = {name: read_paper(name).title for name in paper_names()} | {name: TITLES[name] for name in rate_names()}
+    width = max(map(len, titles))
+    return "".join(f"{name:{width}}  {title}\n" for name, title in sorted(titles.items()))
+
+
+def _tables(name: str, results: Sequence[Path], named: Sequence[str]) -> list[Table]:
+    """The tables of a published one. Raises UserError."""
+    if name in rate_names():
+        return rate_tables(name, load_all(results, named) if named else [])
+    paper = read_paper(name)
+    sweeps = chosen_sweeps(paper, results, named)
+    return [noted(table, *sweeps) for table in paper_tables(paper, name, sweeps)]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -62,9 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.name is None:
         text = listed()
     else:
-        paper = read_paper(options.name)
-        sweeps = chosen_sweeps(paper, options.results or [Path("results")], options.sweep)
-        tables = [noted(table, *sweeps) for table in paper_tables(paper, options.name, sweeps)]
+        tables = _tables(options.name, options.results or [Path("results")], options.sweep)
         text = str(exported(tables, options.format)) if options.format in TEXTS else render(tables, options.format)
     deliver(text, options.output)
     return 0
