@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 import statistics
 from collections import Counter
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 
 from harness.errors import RunEnded
 from harness.prepare.batch import Encoded, by_length, collate
-from harness.prepare.order import batched, endless, mixed, training_batches
+from harness.prepare.order import batched, endless, mixed
 from harness.training.optimizer import trainable
 from tests.support.tiny import adapted
 from tests.support.trainers import losses, never, quiet, trainer
@@ -118,22 +119,37 @@ def test_batches_depend_on_the_seed_alone() -> None:
     assert first != list(itertools.islice(a.task.batches(4, 1), 32))
 
 
-def test_lengths_do_not_decide_which_pairs_meet() -> None:
-    """Mean lengths of batches vary as those of random samples do."""
-    a = adapted(["method=zero_shot", "data.size=400"])
-    pairs = sum(len(e.references) for e in a.task.train)
-    lengths = [[len(e) for e in b] for b in itertools.islice(training_batches(a.task.train, a.task.encoder, 8, 0), 200)]
-    population = statistics.pvariance([n for batch in lengths[: pairs // 8] for n in batch])
-    means = statistics.variance([statistics.fmean(batch) for batch in lengths])
-    # 199 degrees of freedom: a chi-square quotient of 0.7 to 1.4 is 3.5 standard deviations.
-    assert 0.7 < means / (population / 8) < 1.4
+def test_a_batch_has_one_pair_of_each_class_of_length() -> None:
+    """Sorted by length, its i-th pair is of the i-th eighth of all pairs; where an eighth begins shifts by one."""
+    lengths = random.Random(0).sample(range(1000), 203)
+    ranks = {length: rank for rank, length in enumerate(sorted(lengths))}
+    for batch in itertools.islice(batched(endless(lengths, 8, 0), 8), 300):
+        for number, length in enumerate(sorted(lengths[i] for i in batch)):
+            assert 203 * number / 8 - 2 <= ranks[length] <= 203 * (number + 1) / 8 + 1
+
+
+def test_which_pairs_meet_is_random_but_for_their_lengths() -> None:
+    """Of 40 pairs two of other classes share one of an epoch's five batches as often as chance has it."""
+    lengths = list(range(40))
+    met = Counter(
+        pair
+        for seed in range(200)
+        for batch in itertools.islice(batched(endless(lengths, 8, seed), 8), 5)
+        for pair in itertools.combinations(sorted(batch), 2)
+    )
+    apart = [met[one, other] for one, other in itertools.combinations(range(40), 2) if one // 5 != other // 5]
+    # 200 epochs, in each with a chance of a fifth: 40, with a standard deviation of 5.7; 700 pairs are drawn.
+    assert statistics.fmean(apart) == pytest.approx(40)
+    assert statistics.stdev(apart) == pytest.approx(5.66, rel=0.1)
+    assert max(apart) < 40 + 4.5 * 5.66
 
 
 @pytest.mark.parametrize("pairs", [1, 5, 8, 9, 16, 57, 100])
 @pytest.mark.parametrize("size", [1, 3, 8])
 def test_every_pair_comes_once_before_any_comes_twice(pairs: int, size: int) -> None:
     seen = Counter(dict.fromkeys(range(pairs), 0))
-    for batch in itertools.islice(batched(endless(pairs, 0), size), 120):
+    lengths = [random.Random(pairs).randrange(9, 99) for _ in range(pairs)]
+    for batch in itertools.islice(batched(endless(lengths, size, 0), size), 120):
         assert len(batch) == size
         assert len(set(batch)) == min(size, pairs)
         seen.update(batch)
@@ -142,9 +158,8 @@ def test_every_pair_comes_once_before_any_comes_twice(pairs: int, size: int) -> 
 
 def test_tasks_keep_their_weights_where_one_is_small() -> None:
     groups = {"small": [0, 1], "large": list(range(2, 40))}
-    drawn = [
-        i for batch in itertools.islice(batched(mixed(groups, {"small": 3, "large": 1}, 0), 8), 500) for i in batch
-    ]
+    batches = batched(mixed(groups, {"small": 3, "large": 1}, list(range(40)), 8, 0), 8)
+    drawn = [i for batch in itertools.islice(batches, 500) for i in batch]
     assert sum(i < 2 for i in drawn) / len(drawn) == pytest.approx(0.75, abs=0.03)
 
 
