@@ -92,7 +92,8 @@ class RunSettings(Settings):
         if self.trial is not None:
             # How answers are scored is no part of a trial, which trains and validates. Nor is where it stops: one that
             # goes on is the same trial.
-            outcome = {name: outcome[name] for name in ("method", "quantization", "train")} | {"trial": True}
+            kept = ("method", "quantization", "train", "modules")
+            outcome = {name: outcome[name] for name in kept if name in outcome} | {"trial": True}
             del outcome["train"]["validate_every"]
         elif self.lm_eval.tasks:
             outcome["lm_eval"] = key_of(self.lm_eval)

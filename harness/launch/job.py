@@ -49,7 +49,10 @@ def do(settings: RunSettings, job: dict[str, Any], base: Any, stopped: Callable[
             rss, cuda = reached()
             cause += held(rss, cuda)
             fields["memory"] = Memory(process_peak_rss=rss, oom_cuda_allocated=cuda)
-        fields |= {"planned": Forecast.read(folder.plan).planned, "seconds": progress.seconds} | progress.measured
+        fields |= {
+            "planned": Forecast.read(folder.plan).planned,
+            "seconds": progress.seconds | {"total": progress.total},
+        } | progress.measured
         write_record(Path(settings.results), failed_record(settings, folder.run, status, cause, step=step, **fields))
         return 2 if user_error else 1
 

@@ -133,7 +133,7 @@ def _run(config: DictConfig, settings: RunSettings, run: str, folder: RunFolder)
     with taken(_stopped.is_set) if on_gpu else contextlib.nullcontext() as gpu:
         job |= {"gpu": gpu and gpu.device, "warnings": others(gpu) if gpu else []}
         with passed_on(worker.stop, worker.kill):
-            ended = _ended(worker, job, settings.train.time_limit, settings.trial is None)
+            ended = _ended(worker, job, settings.train.time_limit, _kinds(settings))
     if (now := _identity(path)) is not None and now != before:  # this run's process wrote it
         return read_record(path)
     # The process ended without a record of its own: it was killed, or its disk is full.
@@ -180,12 +180,19 @@ def _worker() -> Worker:
     return worker
 
 
-def _ended(worker: Worker, job: dict[str, Any], time_limit: float | None, plans: bool) -> Ended:
-    """How a point has ended: where it `plans` (a trial does not) its plan, and the base, where that has not been
-    measured; and the run."""
+def _kinds(settings: RunSettings) -> list[str]:
+    """The jobs of a point: its plan, the base, where that has not been measured, and the run. Of a trial nothing but
+    itself, and its plan where it must keep within a budget."""
+    if settings.trial is None:
+        return ["plan", "base", "run"]
+    return ["run"] if settings.budget is None else ["plan", "run"]
+
+
+def _ended(worker: Worker, job: dict[str, Any], time_limit: float | None, kinds: Sequence[str]) -> Ended:
+    """How a point has ended, whose jobs are of these kinds."""
     ended = Ended(0)
     try:
-        for kind in ("plan", "base", "run") if plans else ("run",):
+        for kind in kinds:
             ended = worker.run(job | {"kind": kind}, time_limit)
             killed = ended.code is not None and ended.code < 0
             if ended.code != 0 and not (kind == "plan" and killed):  # a run without a plan may do well

@@ -9,7 +9,8 @@ from typing import Any
 
 from harness.config.run_settings import RunSettings
 from harness.errors import UserError
-from harness.results.folder import RunFolder
+from harness.launch.run_once import TRIED
+from harness.results.folder import RunFolder, finished_record
 from harness.results.tuned import Tuned
 from harness.tuning.rounds import Chosen, rungs
 from harness.tuning.trials import Candidate, Tried, value_at
@@ -80,13 +81,20 @@ class TunedRow:
             "value": value,
             "others": list(candidate.others) if candidate else [],
             "edge": self.chosen.edge,
+            "at_own": candidate in (None, own),
             "sampler": tune.sampler,
             "trials": sorted(set(self.trials.values())),
+            "searched": max((self._began(run) for run in self.trials.values()), default=""),
         }
-        points = [(self.point(candidate or own, f"seed={seed}"), Tuned(**told, default=False))]
+        points = [(self.point(candidate or own, f"seed={seed}"), Tuned.model_validate(told | {"default": False}))]
         if tune.default and candidate not in (None, own):
-            points.append((self.point(own, f"seed={seed}"), Tuned(**told, default=True)))
+            points.append((self.point(own, f"seed={seed}"), Tuned.model_validate(told | {"default": True})))
         return points
+
+    def _began(self, run: str) -> str:
+        """When a trial began."""
+        record = finished_record(Path(self.settings.results), run, TRIED)
+        return record.started if record else ""
 
 
 def own_value(settings: RunSettings) -> float:
@@ -99,10 +107,9 @@ def own_value(settings: RunSettings) -> float:
                 f"tune.setting={place}: method={settings.method.name} has no such setting; method.lr is one"
             )
         value = getattr(value, name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-        raise UserError(
-            f"tune.setting={place}: is {value} of method={settings.method.name}; it must be a number above 0"
-        )
+    if not isinstance(value, float) or value <= 0:
+        what = f"is {value} of method={settings.method.name}"
+        raise UserError(f"tune.setting={place}: {what}; needs a number above 0 that may be a fraction")
     return float(value)
 
 

@@ -19,7 +19,7 @@ from harness.launch.tuned_row import Row, Trial, TunedRow, own_value, swept, wri
 from harness.results.folder import RunFolder, finished_record, read_record
 from harness.results.tuned import Tuned
 from harness.tuning.rounds import Chosen, ask
-from harness.tuning.trials import Candidate, Tried
+from harness.tuning.trials import Candidate, Tried, edges
 
 Launch = Callable[[Sequence[Trial]], list[dict[str, Any]]]
 """Runs trials by the sweep's launcher. Returns what became of each."""
@@ -32,6 +32,7 @@ class Tuning:
         """`compose`: the settings of a point. Raises UserError."""
         self.compose, self.launch = compose, launch
         self.tuned: dict[Row, TunedRow] = {}
+        self.dry_run = False
         self.failed: set[str] = set()
         """Trials that failed in this sweep, and are tried again in the next."""
 
@@ -40,17 +41,26 @@ class Tuning:
         how its setting was chosen; None where no row asks for it. Raises UserError, KeyboardInterrupt.
 
         `dry_run`: nothing is run; rows whose setting is not known yet stay as they are."""
+        self.dry_run = dry_run
         places = self._find(list(rows))
         if not self.tuned:
             return None
-        self._run(dry_run)
+        self._run()
         points: dict[Row, tuple[int, Tuned | None]] = {}
         for row, grid in rows.items():
             tuned, seed = places[row]
             if tuned is None or tuned.chosen is None:
                 points[row] = grid, None
             else:
-                points |= {point: (grid, how) for point, how in tuned.final(seed) if point not in points}
+                points |= {point: (grid, how) for point, how in self._final(tuned, seed) if point not in points}
+        return points
+
+    def _final(self, row: TunedRow, seed: int) -> list[tuple[Row, Tuned]]:
+        """The points of a row under a seed; one, where what was chosen is what it has of its own in other words."""
+        points = row.final(seed)
+        if len({self.compose(point).run_id() for point, _ in points}) < len(points):
+            (point, how), _ = points
+            return [(point, how.model_copy(update={"at_own": True}))]
         return points
 
     def _find(self, rows: Sequence[Row]) -> dict[Row, tuple[TunedRow | None, int]]:
@@ -66,17 +76,26 @@ class Tuning:
             if tune.setting is None or not settings.method.trains:
                 idle += [settings.label()] if tune.setting else []
                 continue
-            base = tuple(word for word in row if not word.lstrip("+~").startswith(("seed=", "tune=", "tune.")))
+            base = _base(row)
             try:
-                places[row] = self.tuned.setdefault(base, TunedRow(base, settings, own_value(settings))), settings.seed
+                if base not in self.tuned:
+                    self.tuned[base] = TunedRow(base, settings, own_value(settings))
+                    for place in edges(tune):
+                        self.compose(self.tuned[base].point(Candidate(place)))
+                places[row] = self.tuned[base], settings.seed
             except UserError as error:
                 problems += error.problems
                 continue
+            if self.tuned[base].settings.tune != tune:
+                problems.append(f"tune: {settings.label()} is to be tuned in two ways; ask for one at a time")
             if settings.seed in tune.seeds:
                 problems.append(
                     f"tune.seeds={tune.seeds}: seed {settings.seed} is the sweep's too; a setting that was chosen by a "
                     "seed looks better under it, so give others"
                 )
+        plain = {_base(row) for row, (tuned, _) in places.items() if tuned is None}
+        both = [tuned.settings.label() for base, tuned in self.tuned.items() if base in plain]
+        problems += [f"tune: {label} is to be tuned and not to be; ask for one at a time" for label in both]
         problems += swept(list(self.tuned.values()))
         if problems:
             raise UserError(*dict.fromkeys(problems))
@@ -84,7 +103,7 @@ class Tuning:
             print(f"tuning: {label} trains nothing, so there is nothing to tune", file=sys.stderr)
         return places
 
-    def _run(self, dry_run: bool) -> None:
+    def _run(self) -> None:
         """Run the rounds until every row has its setting. Raises UserError, KeyboardInterrupt."""
         number = 0
         while wanted := list(chain.from_iterable(self._next_round(row) for row in self.tuned.values())):
@@ -93,7 +112,7 @@ class Tuning:
             rows = sum(row.chosen is None for row in self.tuned.values())
             trials = f"{len(each)} trial{'s' * (len(each) > 1)} of {rows} row{'s' * (rows > 1)}"
             print(f"tuning, round {number}: {trials}", file=sys.stderr)
-            if dry_run:
+            if self.dry_run:
                 for trial in each.values():
                     print(f"{'to do':6} {trial.run:32} {trial.label}")
                 return
@@ -167,13 +186,13 @@ class Tuning:
         if missing:
             return [self._trial(row, candidate, seed, end) for seed in missing]
         return Tried(
-            {at: [loss for have in by_step for loss in have[at].losses] for at in shared},
+            {at: _means([have[at].losses for have in by_step]) for at in shared},
             {at: sum(have[at].val_loss for have in by_step) / len(by_step) for at in shared},
         )
 
     def _conclude(self, row: TunedRow, chosen: Chosen) -> None:
         """Say what was chosen, and remove the checkpoints of trials that nobody goes on with."""
-        for run in row.trials.values():
+        for run in () if self.dry_run else set(row.trials.values()) - self.failed:
             RunFolder.of(Path(row.settings.results), run).checkpoint.unlink(missing_ok=True)
         name = f"tuned {row.settings.label()}"
         if chosen.candidate is None:
@@ -183,3 +202,13 @@ class Tuning:
         words = " ".join(row.overrides(chosen.candidate))
         trials = len(row.trials)
         print(f"{name}: {words}{edge} (own {row.own:g}); val_loss {chosen.loss:.4g}, {trials} trials", file=sys.stderr)
+
+
+def _base(row: Row) -> Row:
+    """What the points of a tuned row share: their overrides without seed and tuning."""
+    return tuple(word for word in row if not word.lstrip("+~").startswith(("seed=", "tune=", "tune.")))
+
+
+def _means(seeds: Sequence[Sequence[float]]) -> list[float]:
+    """Of each validation example its mean loss over seeds: examples are what a test draws from, seeds are few."""
+    return [sum(each) / len(each) for each in zip(*seeds, strict=True)]

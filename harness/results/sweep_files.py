@@ -116,9 +116,28 @@ def united(askings: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return run["grid"], [order[run["grid"], word] for word in reversed(run["overrides"].split(" "))]
 
     each: dict[str, dict[str, Any]] = {}
-    for run in sorted(runs, key=place):
-        each.setdefault(run["id"], run)
+    for run in sorted(_of_one_choice(runs), key=place):
+        if run["id"] not in each or _told(run) > _told(each[run["id"]]):
+            each[run["id"]] = run
     return {"question": askings[0]["question"], "runs": list(each.values())}
+
+
+def _of_one_choice(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The runs; of a row that was tuned more than once those of one choice: of most trials, of the latest of these. Two
+    choices side by side would leave it to test examples which is the better."""
+    last: dict[str, Any] = {}
+    for run in runs:
+        if (tuned := run.get("tuned")) and tuned.choice > last.get(tuned.row, tuned).choice:
+            last[tuned.row] = tuned
+        elif tuned:
+            last.setdefault(tuned.row, tuned)
+    return [run for run in runs if "tuned" not in run or run["tuned"].choice == last[run["tuned"].row].choice]
+
+
+def _told(run: dict[str, Any]) -> int:
+    """How much a listing of a run says of how it came by its settings."""
+    tuned = run.get("tuned")
+    return 0 if tuned is None else 1 if tuned.default else 2
 
 
 def _natural(text: str) -> list[str | int]:

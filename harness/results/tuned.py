@@ -22,6 +22,21 @@ class Tuned(Section):
     """The best lies at the edge of the grid, however far that was extended."""
     default: bool
     """This run has the row's own value, and is there to show what tuning changed."""
+    at_own: bool
+    """What was chosen is what the row has of its own."""
     sampler: str
     trials: list[str]
     """Ids of the row's trials."""
+    searched: str
+    """When the last of them began: UTC, ISO 8601."""
+
+    @property
+    def choice(self) -> tuple[int, str, float, list[str]]:
+        """By which choices of one row are told apart and ordered: more trials, then later ones, go before others."""
+        return len(self.trials), self.searched, self.value or 0.0, self.others
+
+    @property
+    def rate_searched(self) -> bool:
+        """The row's learning rate was searched, and found."""
+        names = (self.setting, *(word.partition("=")[0] for word in self.others))
+        return self.value is not None and "method.lr" in names

@@ -26,8 +26,15 @@ class RunProgress:
     """What the record says of the run's surroundings."""
     shared: bool = False
     """Other processes use the run's GPU."""
+    earlier: float = 0.0
+    """Seconds of a trial's stretches before this one, which `seconds` has in it."""
     measured: dict[str, Any] = field(default_factory=dict)
     """Fields of the record that are known already, should the run end badly."""
+
+    @property
+    def total(self) -> float:
+        """Seconds so far, all stretches together."""
+        return time.perf_counter() - self.started + self.earlier
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

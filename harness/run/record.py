@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -45,6 +44,6 @@ def assemble(known: dict[str, Any], stages: Sequence[Stage], progress: RunProgre
     """The record of a run that is done: what its stages measured, and their reasons."""
     sections = known | {name: value for stage in stages for name, value in stage.sections.items()}
     reasons = {name: reason for stage in stages for name, reason in stage.reasons.items()}
-    seconds = progress.seconds | {"total": time.perf_counter() - progress.started}
+    seconds = progress.seconds | {"total": progress.total}
     warnings = progress.warnings + [warning for stage in stages for warning in stage.warnings]
     return Record(**sections, status="ok", seconds=seconds, null_reasons=reasons, warnings=warnings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,6 +31,7 @@ def try_out(settings: RunSettings, folder: RunFolder, loaded: LoadedModel, progr
     assert settings.trial is not None
     torch.manual_seed(settings.seed)
     known = base_record(settings, folder.run)
+    spent = _go_on(folder, progress)
     with progress.phase("prepare"):
         task = EncodedTask(settings, loaded)
         if sum(len(batch.ids) for batch in task.validation) < 2:
@@ -42,9 +42,11 @@ def try_out(settings: RunSettings, folder: RunFolder, loaded: LoadedModel, progr
     trainer = Trainer(forward, settings.method, settings.train, data, folder.checkpoint, keep_best=False)
     trainer.trial = settings.trial
     resumed_from = resumed(trainer, settings, progress)
+    lost = 0 if resumed_from else spent  # of a method that cannot go on, and trains again
 
     def report(line: dict[str, float]) -> None:
         progress.step = int(line["step"])
+        progress.measured["train_tokens"] = trainer.state.tokens + lost
         progress.report({"steps": settings.train.steps} | line)
 
     with progress.phase("train"):
@@ -55,21 +57,22 @@ def try_out(settings: RunSettings, folder: RunFolder, loaded: LoadedModel, progr
         status="ok",
         step=state.step,
         resumed_from=resumed_from,
-        train_tokens=state.tokens,
-        seconds=_seconds(folder, resumed_from, progress),
+        train_tokens=state.tokens + lost,
+        seconds=progress.seconds | {"total": progress.total},
         quality={"val_loss": trial.rungs[-1].val_loss},
         trial=trial,
         warnings=progress.warnings,
     )
 
 
-def _seconds(folder: RunFolder, resumed_from: int, progress: RunProgress) -> dict[str, float]:
-    """What the trial took, with its stretches of before, as far as they were recorded."""
-    seconds = progress.seconds | {"total": time.perf_counter() - progress.started}
-    if resumed_from and folder.record.exists():
-        before = read_record(folder.record).seconds
-        seconds |= {name: seconds.get(name, 0.0) + value for name, value in before.items()}
-    return seconds
+def _go_on(folder: RunFolder, progress: RunProgress) -> int:
+    """Add what the trial's earlier stretches took, as far as they were recorded. Returns the tokens of those."""
+    if not folder.record.exists():
+        return 0
+    before = read_record(folder.record)
+    progress.earlier = before.seconds.get("total", 0.0)
+    progress.seconds |= {name: seconds for name, seconds in before.seconds.items() if name != "total"}
+    return before.train_tokens or 0
 
 
 def _rungs(state: State) -> list[Rung]:

@@ -126,11 +126,12 @@ def _survivors(tune: Tune, end: int, last: int, known: Outcomes) -> list[Candida
 def _more(tune: Tune, wanted: Sequence[Candidate], outcomes: Outcomes, steps: int) -> list[Candidate]:
     """The candidates beside the best that are to be tried too, now that all that were wanted are over."""
     ended = {each: outcomes[each].loss(steps) for each in wanted if steps in outcomes[each].means}
-    if not ended:
-        return []
-    best = min(ended, key=ended.__getitem__)
     places = {each.place for each in wanted}
     stride = STRIDE if tune.sampler == "bracket" else 1
+    if not ended:  # all failed, as rates do that are too high
+        lower = max(min(places) - stride, edges(tune)[0])
+        return [] if lower in places else [Candidate(lower, wanted[0].others)]
+    best = min(ended, key=ended.__getitem__)
     new: list[int] = []
     lowest, highest = edges(tune)
     for side, limit in ((-1, lowest), (1, highest)):

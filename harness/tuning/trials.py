@@ -45,8 +45,7 @@ class Tried:
     """What the trials of a candidate gave, one trial a tuning seed."""
 
     losses: Mapping[int, Sequence[float]] = field(default_factory=dict)
-    """By step: the validation loss of each example and seed, in an order that all candidates share, of which `mean` is
-    what is compared."""
+    """By step: the summed nats of each validation example, the mean over seeds, in the same order for all."""
     means: Mapping[int, float] = field(default_factory=dict)
     """By step: the validation loss, the mean over seeds."""
     failed: bool = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from statistics import fmean
 
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from reports.figures._data import Data, NoData, Row
 from reports.figures._labels import Label, place, settle
 from reports.figures._style import add_caption, colour, error_bar, fit_axis, marker, new_figure
-from reports.read.trials import trials
+from reports.read.trials import losses
 from reports.tables.tuned import Pair, pairs_of
 
 Point = tuple[float, float]
@@ -46,7 +45,7 @@ def draw(data: Data) -> Figure:
         f"At the edge of its grid: {', '.join(edges)}." if edges else "",
     )
     settle(figure)
-    place(figure, left, labels, [(rate, fmean(losses)) for each in curves.values() for rate, losses in each.items()])
+    place(figure, left, labels, [(rate, fmean(own)) for each in curves.values() for rate, own in each.items()])
     named = [
         Label(pair.chosen.label, *own[-1], colour(_method(pair))) for pair, own in zip(pairs, dots, strict=True) if own
     ]
@@ -56,12 +55,7 @@ def draw(data: Data) -> Figure:
 
 def curve(pair: Pair) -> dict[float, list[float]]:
     """By rate, ascending, the final validation losses of a row's trials, one a seed."""
-    losses: dict[float, list[float]] = defaultdict(list)
-    for record in trials(pair.chosen.runs[0]):
-        trial = record.trial
-        if trial and record.learning_rate and trial.rungs[-1].step == trial.steps:
-            losses[record.learning_rate].append(trial.rungs[-1].val_loss)
-    return dict(sorted(losses.items()))
+    return {rate: list(seeds.values()) for rate, seeds in losses(pair.chosen.runs[0]).items()}
 
 
 def _method(pair: Pair) -> str:
@@ -71,10 +65,10 @@ def _method(pair: Pair) -> str:
 def _line(axes: Axes, pair: Pair, points: dict[float, list[float]]) -> list[Label]:
     """A row's losses, the range of its seeds as a band; and its label."""
     ink, tuned = colour(_method(pair)), pair.chosen.runs[0].tuned
-    rates, means = list(points), [fmean(losses) for losses in points.values()]
+    rates, means = list(points), [fmean(each) for each in points.values()]
     axes.plot(rates, means, color=ink, marker=marker(_method(pair)), markersize=4, linewidth=1.4, gid="points")
-    if any(len(losses) > 1 for losses in points.values()):
-        lows, highs = [min(losses) for losses in points.values()], [max(losses) for losses in points.values()]
+    if any(len(each) > 1 for each in points.values()):
+        lows, highs = [min(each) for each in points.values()], [max(each) for each in points.values()]
         axes.fill_between(rates, lows, highs, color=ink, alpha=0.15, linewidth=0)
     if tuned is None or tuned.value not in points:
         return []

@@ -70,7 +70,8 @@ def untuned(rows: Sequence[Group]) -> list[Group]:
     """Of rows that differ in more than the learning rate, those of which one rate was run that nobody searched."""
     sets = rate_sets(rows)
     single = [each[0] for each in sets if len({rate(row) for row in each}) == 1]
-    return [row for row in single if row.runs[0].tuned is None] if len(sets) > 1 else []
+    searched = [row.runs[0].tuned is not None and row.runs[0].tuned.rate_searched for row in single]
+    return [row for row, done in zip(single, searched, strict=True) if not done] if len(sets) > 1 else []
 
 
 def rate(row: Group) -> float:

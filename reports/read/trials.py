@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.results.checksums import changed
 from harness.results.folder import RunFolder, UnreadableRecord, read_record
 from harness.results.record import Record
+from reports.read.rows import RATE, SEED
 from reports.read.run import Run
 
 
@@ -17,7 +18,7 @@ class Cost:
 
     trials: int
     known: int
-    """Those of them whose record could be read; the figures below are of these."""
+    """Those of which it is known; the figures below are of these."""
     tokens: int
     seconds: float
 
@@ -32,11 +33,31 @@ def trials(run: Run) -> list[Record]:
                 records.append(read_record(folder.record))
         except (OSError, UnreadableRecord):  # of a results folder that was copied without its trials
             continue
-    return sorted(records, key=lambda record: (record.learning_rate or 0.0, str(record.flat_key.get("settings.seed"))))
+    return sorted(records, key=lambda record: (record.learning_rate or 0.0, str(record.flat_key.get(SEED))))
 
 
 def cost(run: Run, records: Sequence[Record]) -> Cost:
     """What the trials of a row took."""
-    tokens = sum(record.train_tokens or 0 for record in records)
-    seconds = sum(record.seconds.get("total", 0.0) for record in records)
-    return Cost(len(run.tuned.trials) if run.tuned else 0, len(records), tokens, seconds)
+    whole = [record for record in records if record.train_tokens is not None and "total" in record.seconds]
+    tokens = sum(record.train_tokens or 0 for record in whole)
+    seconds = sum(record.seconds["total"] for record in whole)
+    return Cost(len(run.tuned.trials) if run.tuned else 0, len(whole), tokens, seconds)
+
+
+def losses(run: Run) -> dict[float, dict[str, float]]:
+    """By learning rate, ascending, and seed the validation loss at the end of the row's trials that went there; where
+    other settings were tuned too, of those with the chosen ones."""
+    own = _settings(run.record) if run.record else None
+    by_rate: dict[float, dict[str, float]] = {}
+    for record in trials(run):
+        trial = record.trial
+        if trial and record.learning_rate and trial.rungs[-1].step == trial.steps and own in (None, _settings(record)):
+            seeds = by_rate.setdefault(record.learning_rate, {})
+            seeds[str(record.flat_key.get(SEED))] = trial.rungs[-1].val_loss
+    return by_rate
+
+
+def _settings(record: Record) -> dict[str, object]:
+    """The method's settings, its learning rate aside."""
+    named = record.flat_key.items()
+    return {name: value for name, value in named if name.startswith("settings.method.") and name != RATE}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -43,10 +43,10 @@ def vertex(losses: Mapping[float, float]) -> float | None:
     return float(10 ** min(max(-slope / (2 * bend), at[0]), at[-1])) if bend > 0 else None
 
 
-def optimum(losses: Mapping[float, Sequence[float]]) -> Optimum | None:
-    """By rate the losses of each seed, in one order. None where no seed has an optimum."""
-    seeds = max((len(each) for each in losses.values()), default=0)
-    curves = [{rate: each[seed] for rate, each in losses.items() if seed < len(each)} for seed in range(seeds)]
+def optimum(losses: Mapping[float, Mapping[str, float]]) -> Optimum | None:
+    """`losses`: by rate and seed. None where no seed has an optimum."""
+    seeds = dict.fromkeys(seed for each in losses.values() for seed in each)
+    curves = [{rate: each[seed] for rate, each in losses.items() if seed in each} for seed in seeds]
     known = [math.log10(rate) for curve in curves if (rate := vertex(curve)) is not None]
     if not known:
         return None

@@ -13,9 +13,9 @@ from scipy.stats import linregress
 
 from harness.errors import UserError
 from harness.results.record import Record
-from reports.read.rows import Group, groups, rate, rate_sets
+from reports.read.rows import SEED, Group, groups, rate, rate_sets
 from reports.read.runs import Sweep, finite
-from reports.read.trials import trials
+from reports.read.trials import losses
 from reports.statistics.intervals import Interval, t_quantile
 from reports.statistics.optimum import Optimum, optimum
 from reports.values.asked import Asked
@@ -38,7 +38,8 @@ class Curve:
     label: str
     record: Record
     """Of one of its runs or trials: what the row is, the rate and the seed aside."""
-    losses: dict[float, list[float]]
+    losses: dict[float, dict[str, float]]
+    """By rate and seed."""
     optimum: Optimum | None
 
     def setting(self, name: str) -> float | None:
@@ -89,25 +90,25 @@ ABOUT = (
 
 def curves_of(sweep: Sweep) -> list[Curve]:
     """The rows of a sweep of which several rates are known: by their trials, or because they were swept."""
-    curves = []
-    for group in groups(sweep):
-        if group.runs[0].tuned:
-            records = [r for r in trials(group.runs[0]) if r.trial and r.trial.rungs[-1].step == r.trial.steps]
-            curves.append(_curve(group, records))
-    for rows in rate_sets([group for group in groups(sweep) if group.runs[0].tuned is None]):
-        if len({rate(row) for row in rows}) >= FEW:
-            curves.append(_curve(rows[0], [record for row in rows for record in row.records]))
-    return [curve for curve in curves if curve.losses]
+    every = groups(sweep)
+    tuned = [_curve(group, losses(group.runs[0])) for group in every if group.runs[0].tuned]
+    sets = rate_sets([group for group in every if group.runs[0].tuned is None])
+    swept = [_curve(rows[0], _losses(rows)) for rows in sets if len({rate(row) for row in rows}) >= FEW]
+    return [curve for curve in [*tuned, *swept] if curve.losses]
 
 
-def _curve(group: Group, records: Sequence[Record]) -> Curve:
-    """From finished records of one row at several rates and seeds."""
-    losses: dict[float, list[float]] = defaultdict(list)
-    for record in sorted(records, key=lambda record: str(record.flat_key.get("settings.seed"))):
-        loss = finite(record.quality.get("val_loss"))
+def _losses(rows: Sequence[Group]) -> dict[float, dict[str, float]]:
+    """By rate and seed the validation loss of rows that differ in these alone."""
+    known = [(record, finite(record.quality.get("val_loss"))) for row in rows for record in row.records]
+    by_rate: dict[float, dict[str, float]] = {}
+    for record, loss in known:
         if loss is not None and record.learning_rate:
-            losses[record.learning_rate].append(loss)
-    return Curve(group.runs[0].label, group.records[0], dict(sorted(losses.items())), optimum(losses))
+            by_rate.setdefault(record.learning_rate, {})[str(record.flat_key.get(SEED))] = loss
+    return by_rate
+
+
+def _curve(group: Group, by_rate: dict[float, dict[str, float]]) -> Curve:
+    return Curve(group.runs[0].label, group.records[0], by_rate, optimum(by_rate))
 
 
 def slopes(curves: Sequence[Curve]) -> list[Slope]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -10,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from harness.errors import UserError
-from reports.read.rows import Group, groups
+from reports.read.rows import SEED, Group, groups
 from reports.read.run import Run
 from reports.read.runs import Sweep, UnusablePredictions, finite
 from reports.read.trials import cost, trials
@@ -76,24 +77,26 @@ def tables(asked: Asked) -> list[Table]:
 
 def pairs_of(sweep: Sweep) -> list[Pair]:
     """The tuned rows of a sweep that are done, in its order."""
-    own = {_place(group): group for group in groups(replace(sweep, runs=sweep.own, own=()))}
+    own = {_place(group): group for group in groups(replace(sweep, runs=sweep.own, own=()))}  # by all but the method
     pairs = []
     for group in groups(sweep):
         tuned = group.runs[0].tuned
         if tuned is not None:
-            at_own = tuned.value in (None, tuned.own) and not tuned.others
-            pairs.append(Pair(group, group if at_own else own.get(_place(group))))
+            pairs.append(Pair(group, group if tuned.at_own else own.get(_place(group))))
     return pairs
 
 
-def _place(group: Group) -> str:
-    tuned = group.runs[0].tuned
-    return tuned.row if tuned else ""
+def _place(group: Group) -> tuple[str, str]:
+    """What a row has in common with the same row at its own value: its name in the sweep, and all of its key but the
+    method's settings and the seed."""
+    tuned, flat = group.runs[0].tuned, group.records[0].flat_key
+    rest = {name: value for name, value in flat.items() if not name.startswith(("settings.method.", SEED))}
+    return tuned.row if tuned else "", json.dumps(rest, sort_keys=True)
 
 
 def _at_own(sweep: Sweep, asked: Asked, pairs: Sequence[Pair]) -> Comparison | None:
-    """The verdicts of the same rows at their own values; None where not all of them were run so."""
-    if any(pair.own is None for pair in pairs):
+    """The verdicts of the same rows at their own values, as far as they are done there; None where none is."""
+    if all(pair.own is None for pair in pairs):
         return None
     runs: list[Run] = [run for run in sweep.runs if run.tuned is None]
     runs += [run for pair in pairs if pair.own for run in pair.own.runs]
@@ -179,10 +182,11 @@ def _notes(pairs: Sequence[Pair], lines: Sequence[dict[str, Any]], score: str, c
     notes = []
     flips = [line["row"] for line in lines if line["flips"]]
     if compared:
+        both = sum(pair.own is not None for pair in pairs)
         named = f": {some(flips)}" if flips else ""
-        notes.append(f"Verdicts that flip between own rates and chosen ones: {len(flips)} of {len(lines)}{named}.")
-    else:
-        notes.append("Not every row was run at its own rate too (tune.default=true does), so flips are not counted.")
+        notes.append(f"Verdicts that flip between own rates and chosen ones: {len(flips)} of {both}{named}.")
+    if lacking := [pair.chosen.label for pair in pairs if pair.own is None]:
+        notes.append(f"Not done at the own rate, which tune.default=true runs too, or failed there: {some(lacking)}.")
     gained = [line["row"] for line in lines if line["gain_low"] is not None and line["gain_low"] > 0]
     lost = [line["row"] for line in lines if line["gain_high"] is not None and line["gain_high"] < 0]
     if gained or lost:
@@ -191,7 +195,11 @@ def _notes(pairs: Sequence[Pair], lines: Sequence[dict[str, Any]], score: str, c
     if edges := [line["row"] for line in lines if line["edge"]]:
         notes.append(f"{EDGE}: the best of {some(edges)} lies at the edge of the grid; a better one may lie beyond.")
     seeds = sorted({str(r.flat_key.get("settings.seed")) for pair in pairs for r in trials(pair.chosen.runs[0])})
-    if seeds:
+    if seeds and score == "val_loss":
+        notes.append(
+            f"Trials: seeds {', '.join(seeds)}. Validation examples chose the rates, so that this loss flatters them."
+        )
+    elif seeds:
         notes.append(
             f"Trials: seeds {', '.join(seeds)}, validation examples alone. The seeds and test examples of the scores "
             "are others, so that choosing flatters no row."

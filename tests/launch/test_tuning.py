@@ -14,7 +14,9 @@ import pytest
 from harness.results.folder import read_record
 from harness.results.record import Record
 from reports.commands.table import report
+from reports.read.runs import load_sweep
 from tests.support.command_line import Harness, wait_for
+from tests.support.tiny import settings
 
 TUNED = ("method=lora", "tune=lr", "tune.points=4", "tune.extend=0", "train.steps=10", "train.warmup_steps=1")
 
@@ -62,14 +64,15 @@ def test_a_tuned_sweep_runs_what_its_trials_chose_and_nothing_twice(harness: Har
 
 def test_a_trial_is_the_run_that_it_stands_for_in_stretches_or_at_once(harness: Harness) -> None:
     """The witness is the full run of the trial's rate and seed, whose batches, start and schedule it must share."""
-    settings = (*TUNED[:1], *TUNED[4:], "seed=7", "method.lr=0.01", "method.dropout=0.1")
+    overrides = (*TUNED[:1], *TUNED[4:], "seed=7", "method.lr=0.01", "method.dropout=0.1")
     for end in ("[3]", "[3,6]", "[3,6,10]"):
-        assert harness(*settings, f"trial={end}").returncode == 0
+        assert harness(*overrides, f"trial={end}").returncode == 0
     (stretches,) = trials(harness.results).values()
     assert stretches.trial is not None
     assert [rung.step for rung in stretches.trial.rungs] == [3, 6, 10]
     assert stretches.resumed_from == 6
-    assert harness(*settings, "train.validate_every=3").returncode == 0
+    assert stretches.seconds["train"] < stretches.seconds["total"]
+    assert harness(*overrides, "train.validate_every=3").returncode == 0
     (whole,) = harness.records().values()
     assert stretches.quality["val_loss"] == pytest.approx(whole.quality["val_loss"], rel=1e-6)
     lines = (harness.results / "runs" / whole.id / "curve.jsonl").read_text().splitlines()
@@ -117,7 +120,14 @@ def test_a_tuned_sweep_that_is_killed_anywhere_goes_on(harness: Harness) -> None
         (["tune=nonsense"], "tune=nonsense: there is none"),
         (["trial=[5,3]"], "trial=[5, 3]: must be rising steps"),
         (["trial=[11]"], "must be rising steps, train.steps=10 at most"),
-        (["tune.setting=seed"], "tune.setting=seed"),
+        (
+            ["tune.setting=seed"],
+            "tune.setting=seed: is 0 of method=lora; needs a number above 0",
+        ),
+        (["tune.setting=method.rank"], "tune.setting=method.rank: is 8"),
+        (["tune.setting=method.dropout", "method.dropout=0.5"], "method.dropout=1.58"),
+        (["tune.sampler=bracket,grid"], "tune: lora r=8 is to be tuned in two ways; ask for one at a time"),
+        (["tune.points=4", "tune=none,lr"], "tune.points"),
     ],
 )
 def test_what_cannot_be_tuned_is_one_line(harness: Harness, arguments: list[str], line: str) -> None:
@@ -128,6 +138,49 @@ def test_what_cannot_be_tuned_is_one_line(harness: Harness, arguments: list[str]
     assert not list(harness.results.glob("runs/*/record.json"))
 
 
+def test_a_choice_that_is_the_rows_own_in_other_words_is_run_once(harness: Harness) -> None:
+    arguments = ("method=lora", "method.lr=3.0", "tune=lr", "tune.points=2", "tune.extend=0", "tune.rungs=[]")
+    also = "tune.also={method.alpha: [8]}"
+    result = harness(*arguments, also, "train.steps=10", "train.warmup_steps=1", "seed=0", "hydra.sweeper.name=t")
+    assert result.returncode == 0, result.stderr
+    assert "tuned lora r=8: method.lr=3.0 method.alpha=8, at the edge of its grid (own 3)" in result.stderr
+    (run,) = asked(harness.results)
+    assert run["tuned"]["at_own"]  # type: ignore[index]
+    assert "Verdicts that flip between own rates and chosen ones: 0 of 1." in report(
+        harness.results, ["t"], "markdown", "tuned"
+    )
+
+
+def test_untuned_and_then_tuned_is_one_row_and_its_own_rate_beside(harness: Harness) -> None:
+    name = "hydra.sweeper.name=t"
+    assert harness("-m", "method=lora", "train.steps=10", "train.warmup_steps=1", "seed=0,1", name).returncode == 0
+    (before,) = {record.learning_rate for record in harness.records().values()}
+    assert harness(*TUNED, "seed=0,1", name).returncode == 0
+    sweep = load_sweep(harness.results, "t")
+    assert len(sweep.runs) == len(sweep.own) == 2
+    assert {run.record.learning_rate for run in sweep.own if run.record} == {before}
+    assert before not in {run.record.learning_rate for run in sweep.runs if run.record}
+    more = harness(*TUNED, "tune.sampler=grid", "tune.extend=2", "seed=0,1", name)
+    assert more.returncode == 0, more.stderr
+    sweep = load_sweep(harness.results, "t")
+    assert len({run.record.learning_rate for run in sweep.runs if run.record}) == 1, "two choices of one row"
+    assert {run.tuned.sampler for run in sweep.runs if run.tuned} == {"grid"}
+
+
+def test_a_method_that_cannot_go_on_trains_again_and_pays_for_it(harness: Harness) -> None:
+    overrides = ("method=adalora", *TUNED[4:], "seed=7")
+    tokens = []
+    for end in ("[4]", "[4,8]"):
+        assert harness(*overrides, f"trial={end}").returncode == 0
+        (record,) = trials(harness.results).values()
+        tokens.append(record.train_tokens or 0)
+        assert record.resumed_from == 0
+    again = Harness(harness.results.parent / "again")
+    assert again(*overrides, "trial=[8]").returncode == 0
+    (whole,) = trials(again.results).values()
+    assert tokens[1] == tokens[0] + (whole.train_tokens or 0)
+
+
 def test_a_row_whose_trials_all_diverge_says_so_and_keeps_its_own_rate(harness: Harness) -> None:
     result = harness(*TUNED, "method=full", "method.lr=1e30", "hydra.sweeper.name=t")
     assert result.returncode == 1, result.stderr
@@ -135,3 +188,9 @@ def test_a_row_whose_trials_all_diverge_says_so_and_keeps_its_own_rate(harness: 
     assert {record.status for record in trials(harness.results).values()} == {"diverged"}
     assert [record.status for record in harness.records().values()] == ["diverged"]
     assert "diverged" in report(harness.results, ["t"], "markdown", "methods")
+
+
+def test_trials_of_other_modules_are_other_trials() -> None:
+    ids = {settings(f"targets.modules=[{name}]", "method=lora", "trial=[4]").run_id() for name in ("q_proj", "v_proj")}
+    assert len(ids) == 2
+    assert len({settings("method=lora", f"trial={end}").run_id() for end in ("[4]", "[4,8]")}) == 1

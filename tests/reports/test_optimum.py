@@ -39,13 +39,16 @@ def test_its_interval_covers_the_truth_in_95_of_100(seeds: int) -> None:
     chance, inside, worlds = random.Random(seeds), 0, 1500
     for _ in range(worlds):
         own = [10 ** (-3 + chance.gauss(0, 0.1)) for _ in range(seeds)]
-        losses = {rate: [parabola(best, rate) + chance.gauss(0, 0.002) for best in own] for rate in RATES}
+        losses = {
+            rate: {str(seed): parabola(best, rate) + chance.gauss(0, 0.002) for seed, best in enumerate(own)}
+            for rate in RATES
+        }
         found = optimum(losses)
         assert found is not None
         assert found.interval is not None
         inside += found.interval.low <= 1e-3 <= found.interval.high
     # Two standard deviations of a share of 0.95 among 1,500 are 0.011.
     assert 0.93 < inside / worlds < 0.97
-    one = optimum({rate: [parabola(1e-3, rate)] for rate in RATES})
+    one = optimum({rate: {"0": parabola(1e-3, rate)} for rate in RATES})
     assert one is not None
     assert (one.interval, one.seeds) == (None, 1)

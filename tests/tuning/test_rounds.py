@@ -104,6 +104,13 @@ def test_rates_that_diverge_are_passed_by_and_a_row_of_which_all_do_has_none() -
         assert none.chosen == Chosen(None, math.inf, False)
 
 
+def test_where_all_that_is_tried_diverges_lower_rates_are_tried() -> None:
+    for sampler in ("grid", "halving", "bracket"):
+        found = tuned(tune(sampler=sampler), bowl(-8), diverges=lambda place: place > -6)
+        assert found.chosen.candidate is not None
+        assert found.chosen.candidate.place in (-7, -8, -9)
+
+
 def test_without_rungs_every_trial_goes_to_the_end() -> None:
     for sampler in ("grid", "halving", "bracket"):
         found = tuned(tune(sampler=sampler, rungs=[]), bowl(1))
