@@ -84,7 +84,7 @@ def tables(asked: Asked) -> list[Table]:
 
 ABOUT = (
     "Intervals: Student's t over seeds, in the logarithm. A dash: the best rate is the outermost, or fewer than three "
-    "were run to the end."
+    "were run to the end (tune.rungs=[] stops no trial early)."
 )
 
 
