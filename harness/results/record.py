@@ -25,11 +25,11 @@ from harness.results.sections import (
     Paraphrase,
     Phases,
     Throughput,
-    Trial,
     Typos,
     highest,
     part,
 )
+from harness.results.tuned import Trial
 
 SCHEMA = 1
 """Version of the record's layout; a reader refuses a newer one."""

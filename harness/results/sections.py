@@ -331,22 +331,3 @@ class DeviceMemory(Section):
     parts: dict[str, int]
     residual_bytes: int
     by_phase: dict[str, DevicePeak]
-
-
-class Rung(Section):
-    """A trial after so many steps."""
-
-    step: int
-    val_loss: float
-    losses: list[float]
-    """Of each validation example, in an order that all trials of a base model share: summed nats of its labels. To six
-    digits."""
-
-
-class Trial(Section):
-    """What a trial of tuning gave."""
-
-    steps: int
-    """Of the training that it is a trial of, whose schedule it follows."""
-    rungs: list[Rung]
-    """Ascending."""

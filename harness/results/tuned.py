@@ -1,8 +1,27 @@
-"""What a tuned sweep says of each of its runs. Imports neither torch nor Hydra."""
+"""What a trial of tuning gave, and what a tuned sweep says of each of its runs. Imports neither torch nor Hydra."""
 
 from __future__ import annotations
 
 from harness.results.sections import Section
+
+
+class Rung(Section):
+    """A trial after so many steps."""
+
+    step: int
+    val_loss: float
+    losses: list[float]
+    """Of each validation example, in an order that all trials of a base model share: summed nats of its labels. To six
+    digits."""
+
+
+class Trial(Section):
+    """What a trial of tuning gave."""
+
+    steps: int
+    """Of the training that it is a trial of, whose schedule it follows."""
+    rungs: list[Rung]
+    """Ascending."""
 
 
 class Tuned(Section):

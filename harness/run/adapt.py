@@ -18,8 +18,8 @@ from harness.prepare.base_model import DTYPES, LoadedModel
 from harness.prepare.encoded_task import EncodedTask
 from harness.prepare.forward import LabelForward
 from harness.run.base_scores import BaseFolders
+from harness.run.record import Stage
 from harness.run.self_check import SelfCheck
-from harness.run.stage import Stage
 from harness.training.precision import enable_checkpointing, to_deployed_precision, to_master_precision
 
 if TYPE_CHECKING:

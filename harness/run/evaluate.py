@@ -10,8 +10,7 @@ from harness.evaluation.robustness import perturbed_sections, score_perturbed
 from harness.evaluation.scores import Scores, share_ended
 from harness.results.lines import read_lines, write_lines
 from harness.run.forgetting import measure_forgetting, measure_lm_eval
-from harness.run.record import VAL_LOSS
-from harness.run.stage import Stage
+from harness.run.record import VAL_LOSS, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

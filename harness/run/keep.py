@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.run.record import Stage
 from harness.run.self_check import faults
-from harness.run.stage import Stage
 
 if TYPE_CHECKING:
     from harness.results.folder import RunFolder

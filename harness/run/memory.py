@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from harness.memory.counted import counted
 from harness.memory.forecast import Forecast
 from harness.results.sections import Memory
-from harness.run.stage import Stage
+from harness.run.record import Stage
 
 if TYPE_CHECKING:
     from harness.measure.peak_memory import Meter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,16 @@ from harness.host.environment import processor, resolve_device
 from harness.methods import Kind
 from harness.results.record import Record, Status
 from harness.run.progress import RunProgress
-from harness.run.stage import Stage
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Sections of the record that a stage measured, by field why something is null, and warnings."""
+
+    sections: dict[str, Any] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
 
 VAL_LOSS: dict[Kind, str] = {
     "causal": "mean nats per completion token, first reference",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from harness.methods import answer
 from harness.models import save_pretrained
 from harness.run.latency import Latency
-from harness.run.stage import Stage
+from harness.run.record import Stage
 
 if TYPE_CHECKING:
     from harness.measure.peak_memory import Meter

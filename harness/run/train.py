@@ -13,7 +13,7 @@ from harness.measure.throughput import throughput, timing_reasons
 from harness.notices import say
 from harness.results.lines import write_lines
 from harness.results.sections import Energy, Machine
-from harness.run.stage import Stage
+from harness.run.record import Stage
 from harness.training.trainer import WARM_UP, State, Trainer, TrainingData
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from harness.prepare.encoded_task import EncodedTask
 from harness.prepare.forward import LabelForward
 from harness.results.folder import read_record
 from harness.results.record import Record
-from harness.results.sections import Rung, Trial
+from harness.results.tuned import Rung, Trial
 from harness.run.adapt import apply_method
 from harness.run.record import base_record
 from harness.run.train import resumed

@@ -26,7 +26,7 @@ def points(harness: Harness, *arguments: str, small: tuple[str, ...] = ()) -> li
     return [line[line.index("method=") :] for line in lines]
 
 
-ON_FILES = {"e2e": ["e2e"], "dialogsum": ["dialogsum"], "gsm8k": ["gsm8k"], "sst2": ["sst2"]}
+ON_FILES = {"e2e": ["e2e"], "ranks_tuned": ["e2e"], "dialogsum": ["dialogsum"], "gsm8k": ["gsm8k"], "sst2": ["sst2"]}
 ON_FILES |= {"head": ["sst2", "data=glue/sst2"]}
 """By sweep on data that are not part of the project: their folder, and what else the command line has to say."""
 

@@ -65,7 +65,9 @@ def test_training_is_that_of_peft(dtype: str, rounding: float) -> None:
     assert ours[0] == pytest.approx(theirs[0], rel=rounding)
     for got, expected in zip(ours[1], theirs[1], strict=True):
         if dtype == "fp32":
-            torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+            # Sums over some 1,300 tokens in another order: the root of that many roundings of the largest.
+            largest = expected.abs().max().item()
+            torch.testing.assert_close(got, expected, rtol=1e-4, atol=1300**0.5 * torch.finfo().eps * largest)
         else:
             assert torch.nn.functional.cosine_similarity(got.flatten(), expected.flatten(), dim=0) > 0.999
 

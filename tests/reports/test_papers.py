@@ -22,6 +22,7 @@ from reports.commands.table import report as sweep_report
 from reports.formats.render import render
 from reports.published.files import Paper, paper_names, read_paper
 from reports.published.match import counterparts
+from reports.published.rates import rate_names
 from reports.published.tables import paper_tables
 from reports.read.runs import load_sweep
 from reports.values.columns import MINUS
@@ -364,7 +365,7 @@ def test_every_row_that_has_a_counterpart_finds_it_in_the_sweep(sweep: str, harn
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["paper"]) == 0
     listed = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in listed] == paper_names()
+    assert [line.split()[0] for line in listed] == sorted([*paper_names(), *rate_names()])
 
     assert main(["paper", "lora_rank_ablaton", "--results", str(tmp_path)]) == 2
     assert capsys.readouterr().err == (

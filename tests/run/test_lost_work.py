@@ -135,7 +135,9 @@ def test_a_metric_that_fails_on_what_was_trained_costs_no_training(project: Path
         at_once.truncated,
         at_once.checks,
     )
-    assert record.null_reasons == at_once.null_reasons
+    # What is null of the machine hangs on whether a training took a second.
+    reasons = [{n: why for n, why in each.null_reasons.items() if n[:8] != "machine."} for each in (record, at_once)]
+    assert reasons[0] == reasons[1]
 
 
 def ended(results: Path, status: str) -> list[tuple[Path, Record]]:
