@@ -28,20 +28,17 @@ Launch = Callable[[Sequence[Trial]], list[dict[str, Any]]]
 class Tuning:
     """Tunes the rows of a sweep."""
 
-    def __init__(self, compose: Callable[[Row], RunSettings], launch: Launch) -> None:
-        """`compose`: the settings of a point. Raises UserError."""
-        self.compose, self.launch = compose, launch
+    def __init__(self, compose: Callable[[Row], RunSettings], launch: Launch, dry_run: bool) -> None:
+        """`compose`: the settings of a point, which raises UserError. `dry_run`: nothing is run; rows whose setting is
+        not known yet stay as they are."""
+        self.compose, self.launch, self.dry_run = compose, launch, dry_run
         self.tuned: dict[Row, TunedRow] = {}
-        self.dry_run = False
         self.failed: set[str] = set()
         """Trials that failed in this sweep, and are tried again in the next."""
 
-    def points(self, rows: Mapping[Row, int], dry_run: bool) -> dict[Row, tuple[int, Tuned | None]] | None:
+    def points(self, rows: Mapping[Row, int]) -> dict[Row, tuple[int, Tuned | None]] | None:
         """The points that a sweep runs in place of `rows`, once those that ask for it are tuned, each with its grid and
-        how its setting was chosen; None where no row asks for it. Raises UserError, KeyboardInterrupt.
-
-        `dry_run`: nothing is run; rows whose setting is not known yet stay as they are."""
-        self.dry_run = dry_run
+        how its setting was chosen; None where no row asks for it. Raises UserError, KeyboardInterrupt."""
         places = self._find(list(rows))
         if not self.tuned:
             return None

@@ -51,6 +51,11 @@ def finite_logits(what: str, model: Any) -> Iterator[None]:
         finite(f"the largest logit {what}", largest[0].item())
 
 
+def mean_of(losses: Sequence[tuple[float, int]]) -> float:
+    """The mean nats per label of what `LabelForward.example_losses` gave."""
+    return sum(nats for nats, _ in losses) / sum(labels for _, labels in losses)
+
+
 class LabelForward:
     """Logits at chosen positions alone; with a large vocabulary they are a third of a causal model's work.
 

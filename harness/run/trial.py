@@ -9,7 +9,7 @@ import torch
 from harness.errors import UserError
 from harness.prepare.base_model import DTYPES
 from harness.prepare.encoded_task import EncodedTask
-from harness.prepare.forward import LabelForward
+from harness.prepare.forward import LabelForward, mean_of
 from harness.results.folder import read_record
 from harness.results.record import Record
 from harness.results.tuned import Rung, Trial
@@ -79,6 +79,5 @@ def _rungs(state: State) -> list[Rung]:
     """What validation gave, by step."""
     rungs = []
     for step, losses in sorted(state.rungs.items()):
-        mean = sum(nats for nats, _ in losses) / sum(labels for _, labels in losses)
-        rungs.append(Rung(step=step, val_loss=mean, losses=[float(f"{nats:.6g}") for nats, _ in losses]))
+        rungs.append(Rung(step=step, val_loss=mean_of(losses), losses=[float(f"{nats:.6g}") for nats, _ in losses]))
     return rungs

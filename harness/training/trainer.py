@@ -17,7 +17,7 @@ from harness.errors import RunEnded
 from harness.measure.flops import FlopCounter
 from harness.measure.stopwatch import Stopwatch
 from harness.prepare.batch import PASS_COST, Batch, Encoded, by_length, collate
-from harness.prepare.forward import LabelForward
+from harness.prepare.forward import LabelForward, mean_of
 from harness.training import checkpoint
 from harness.training.optimizer import make_optimizer, trainable
 from harness.training.step import gradients
@@ -156,9 +156,8 @@ class Trainer:
             group = [batch.to(self.device) for batch in group]
             data = time.perf_counter() - began
             line = self._step(group) | {"data_seconds": data}
-            if state.step in trial:
-                line["val_loss"] = self._rung()
-            elif not trial and (state.step == last or state.step % (settings.validate_every or last) == 0):
+            every = settings.validate_every or last
+            if (state.step in trial) if trial else (state.step == last or state.step % every == 0):
                 line["val_loss"] = self._validate()
             state.curve.append(line)
             began = time.perf_counter()
@@ -229,20 +228,17 @@ class Trainer:
             raise RunEnded("error", f"{cause}: nothing would be trained; choose other targets", state.step)
 
     def _validate(self) -> float:
-        loss = self.forward.mean_loss(self.validation)
+        """The validation loss; of a trial each example's own is kept."""
+        if self.trial:
+            losses = self.state.rungs[self.state.step] = self.forward.example_losses(self.validation)
+            loss = mean_of(losses)
+        else:
+            loss = self.forward.mean_loss(self.validation)
         if not math.isfinite(loss):
             raise RunEnded("diverged", f"validation loss {loss} after step {self.state.step}", self.state.step)
         if self.keep_best and loss < self.state.best_loss:
             self.state.best_step, self.state.best_loss = self.state.step, loss
             self.state.best_weights = {name: tensor.detach().clone() for name, tensor in self.kept.items()}
-        return loss
-
-    def _rung(self) -> float:
-        """The validation loss of a trial, whose examples' own losses are kept."""
-        losses = self.state.rungs[self.state.step] = self.forward.example_losses(self.validation)
-        loss = sum(nats for nats, _ in losses) / sum(labels for _, labels in losses)
-        if not math.isfinite(loss):
-            raise RunEnded("diverged", f"validation loss {loss} after step {self.state.step}", self.state.step)
         return loss
 
     def _save(self) -> None:

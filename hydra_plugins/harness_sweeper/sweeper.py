@@ -48,6 +48,7 @@ class HarnessSweeper(Sweeper):
 
     def __init__(self, dry_run: bool, max_points: int | None, name: str | None) -> None:
         self.dry_run, self.max_points, self.name = dry_run, max_points, name
+        self._composed: dict[tuple[str, ...], Any] = {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.context, self.config = hydra_context, config
@@ -59,8 +60,6 @@ class HarnessSweeper(Sweeper):
         """Run the sweep. Ends the process with 1 where a run failed; raises UserError before anything has run."""
         from harness.config.sweeps import GIVEN, MAX_POINTS, asked_for, expand
         from harness.errors import UserError
-        from harness.host.gpus import equal_gpus
-        from harness.launch.live_view import SweepView
         from harness.launch.tuning import Tuning
         from harness.results.sweep_files import UNTOLD, checked_name, read_sweep, write_sweep
         from harness.run.tracking import log_sweep
@@ -72,8 +71,7 @@ class HarnessSweeper(Sweeper):
             file = replace(file, name=checked_name("hydra.sweeper.name", str(self.name)))
         rows = expand(file, overrides, self.context.config_loader, self.max_points or MAX_POINTS)
         points, results, tracker = self._check(list(rows))
-        tuning = Tuning(self._settings, self._try_out)
-        tuned = tuning.points(rows, self.dry_run)
+        tuned = Tuning(self._settings, self._try_out, self.dry_run).points(rows)
         if tuned is not None:
             rows = {row: grid for row, (grid, _) in tuned.items()}
             points, results, tracker = self._check(list(rows))
@@ -101,9 +99,7 @@ class HarnessSweeper(Sweeper):
             if not todo:
                 return []
             os.environ["HARNESS_SWEEP"] = file.name  # W&B's group
-            with SweepView(points, results):
-                gpus = len(equal_gpus()) if all(p.on_gpu for p in points if not p.done) else 1
-                outcomes = self._launch(todo, gpus, results, [p.run for p in points if not p.done])
+            outcomes = self._launch_shown(todo, points, results)
         finally:
             more = f" (in them too: {earlier} run{'s' * (earlier > 1)} of before)" if earlier else ""
             if not os.environ.get(UNTOLD):
@@ -113,18 +109,30 @@ class HarnessSweeper(Sweeper):
     def _try_out(self, trials: Sequence[Any]) -> list[dict[str, Any]]:
         """Run trials of tuning."""
         from harness.host.environment import resolve_device
-        from harness.host.gpus import equal_gpus
-        from harness.launch.live_view import SweepRun, SweepView
+        from harness.launch.live_view import SweepRun
 
-        results = trials[0].results
         on_gpu = resolve_device(self._settings(trials[0].row).device) == "cuda"
-        runs = [SweepRun(t.run, t.label, " ".join(t.row), False, on_gpu) for t in trials]
-        with SweepView(runs, results):
-            gpus = len(equal_gpus()) if on_gpu else 1
-            return self._launch([list(t.row) for t in trials], gpus, results, [t.run for t in trials])
+        points = [SweepRun(t.run, t.label, " ".join(t.row), False, on_gpu) for t in trials]
+        return self._launch_shown([list(t.row) for t in trials], points, trials[0].results)
+
+    def _launch_shown(self, rows: list[list[str]], points: Sequence[Any], results: Path) -> list[dict[str, Any]]:
+        """Run the points that are not done, whose overrides `rows` are, and show how far they are."""
+        from harness.host.gpus import equal_gpus
+        from harness.launch.live_view import SweepView
+
+        todo = [point for point in points if not point.done]
+        with SweepView(points, results):
+            gpus = len(equal_gpus()) if all(point.on_gpu for point in todo) else 1
+            return self._launch(rows, gpus, results, [point.run for point in todo])
 
     def _settings(self, row: Sequence[str]) -> Any:
-        """The typed settings of a point. Raises UserError."""
+        """The typed settings of a point, composed once, though it is checked and looked at for tuning. Raises
+        UserError."""
+        if (key := tuple(row)) not in self._composed:
+            self._composed[key] = self._compose(key)
+        return self._composed[key]
+
+    def _compose(self, row: tuple[str, ...]) -> Any:
         from harness.config.compose import explain
         from harness.config.validate import settings_from
 

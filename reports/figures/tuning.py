@@ -36,7 +36,7 @@ def draw(data: Data) -> Figure:
         axes.margins(0.1, 0.15)
         axes.set_xlabel("learning rate")
         axes.set_ylabel(title)
-    edges = [pair.chosen.label for pair in pairs if pair.chosen.runs[0].tuned and pair.chosen.runs[0].tuned.edge]
+    edges = [pair.chosen.label for pair in pairs if pair.chosen.tuned and pair.chosen.tuned.edge]
     add_caption(
         figure,
         "Left: trials that went to the end, with the range of their seeds; a ring marks what was chosen.",
@@ -64,7 +64,7 @@ def _method(pair: Pair) -> str:
 
 def _line(axes: Axes, pair: Pair, points: dict[float, list[float]]) -> list[Label]:
     """A row's losses, the range of its seeds as a band; and its label."""
-    ink, tuned = colour(_method(pair)), pair.chosen.runs[0].tuned
+    ink, tuned = colour(_method(pair)), pair.chosen.tuned
     rates, means = list(points), [fmean(each) for each in points.values()]
     axes.plot(rates, means, color=ink, marker=marker(_method(pair)), markersize=4, linewidth=1.4, gid="points")
     if any(len(each) > 1 for each in points.values()):

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from harness.results.record import Record
+from harness.results.tuned import Tuned
 from reports.read.run import HARDWARE, Run, key_without
 from reports.read.runs import Sweep
 
@@ -28,6 +29,11 @@ class Group:
     def id(self) -> str:
         """That of the first run."""
         return self.runs[0].id
+
+    @property
+    def tuned(self) -> Tuned | None:
+        """How its sweep chose its settings; None where it was not tuned."""
+        return self.runs[0].tuned
 
     @property
     def records(self) -> list[Record]:
@@ -70,7 +76,7 @@ def untuned(rows: Sequence[Group]) -> list[Group]:
     """Of rows that differ in more than the learning rate, those of which one rate was run that nobody searched."""
     sets = rate_sets(rows)
     single = [each[0] for each in sets if len({rate(row) for row in each}) == 1]
-    searched = [row.runs[0].tuned is not None and row.runs[0].tuned.rate_searched for row in single]
+    searched = [row.tuned is not None and row.tuned.rate_searched for row in single]
     return [row for row, done in zip(single, searched, strict=True) if not done] if len(sets) > 1 else []
 
 

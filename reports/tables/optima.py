@@ -91,8 +91,8 @@ ABOUT = (
 def curves_of(sweep: Sweep) -> list[Curve]:
     """The rows of a sweep of which several rates are known: by their trials, or because they were swept."""
     every = groups(sweep)
-    tuned = [_curve(group, losses(group.runs[0])) for group in every if group.runs[0].tuned]
-    sets = rate_sets([group for group in every if group.runs[0].tuned is None])
+    tuned = [_curve(group, losses(group.runs[0])) for group in every if group.tuned]
+    sets = rate_sets([group for group in every if group.tuned is None])
     swept = [_curve(rows[0], _losses(rows)) for rows in sets if len({rate(row) for row in rows}) >= FEW]
     return [curve for curve in [*tuned, *swept] if curve.losses]
 

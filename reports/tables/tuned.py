@@ -66,7 +66,7 @@ def tables(asked: Asked) -> list[Table]:
     cells = [[_cells(line, key, kind, frame) for line in lines] for key, _, kind in COLUMNS]
     headings = [Heading(title_of(score) if key == "score" else title, kind != "text") for key, title, kind in COLUMNS]
     notes = [("", text) for text in _notes(pairs, lines, score, bool(beside))]
-    settings = " and ".join(sorted({pair.chosen.runs[0].tuned.setting for pair in pairs if pair.chosen.runs[0].tuned}))
+    settings = " and ".join(sorted({pair.chosen.tuned.setting for pair in pairs if pair.chosen.tuned}))
     about = (
         f"{settings}, chosen for each row by the validation loss of its trials, and the row with that and its seeds."
     )
@@ -80,7 +80,7 @@ def pairs_of(sweep: Sweep) -> list[Pair]:
     own = {_place(group): group for group in groups(replace(sweep, runs=sweep.own, own=()))}  # by all but the method
     pairs = []
     for group in groups(sweep):
-        tuned = group.runs[0].tuned
+        tuned = group.tuned
         if tuned is not None:
             pairs.append(Pair(group, group if tuned.at_own else own.get(_place(group))))
     return pairs
@@ -89,7 +89,7 @@ def pairs_of(sweep: Sweep) -> list[Pair]:
 def _place(group: Group) -> tuple[str, str]:
     """What a row has in common with the same row at its own value: its name in the sweep, and all of its key but the
     method's settings and the seed."""
-    tuned, flat = group.runs[0].tuned, group.records[0].flat_key
+    tuned, flat = group.tuned, group.records[0].flat_key
     rest = {name: value for name, value in flat.items() if not name.startswith(("settings.method.", SEED))}
     return tuned.row if tuned else "", json.dumps(rest, sort_keys=True)
 

@@ -189,7 +189,7 @@ def puzzles(comparison: Comparison, rows: Sequence[Group]) -> list[str]:
 def rates(rows: Sequence[Group]) -> list[str]:
     """What comparing rows at the learning rates that were run leaves open."""
     single = untuned(rows)
-    lines = [_tuned(tuned)] if (tuned := [row for row in rows if row.runs[0].tuned]) else []
+    lines = [_tuned(tuned)] if (tuned := [row for row in rows if row.tuned]) else []
     if not single:
         return lines
     values = {rate(row) for row in single}
@@ -204,10 +204,10 @@ def rates(rows: Sequence[Group]) -> list[str]:
 
 def _tuned(rows: Sequence[Group]) -> str:
     """How rows were tuned."""
-    chosen = [row.runs[0].tuned for row in rows if row.runs[0].tuned]
+    chosen = [row.tuned for row in rows if row.tuned]
     settings = " and ".join(sorted({each.setting for each in chosen}))
-    edges = [row.label for row in rows if row.runs[0].tuned and row.runs[0].tuned.edge]
-    failed = [row.label for row in rows if row.runs[0].tuned and row.runs[0].tuned.value is None]
+    edges = [row.label for row in rows if row.tuned and row.tuned.edge]
+    failed = [row.label for row in rows if row.tuned and row.tuned.value is None]
     line = f"{settings}: chosen for each row by validation loss, under seeds that are not these; see --table tuned."
     if edges:
         line += f" {some(edges)}: the best lies at the edge of the grid, so that a better one may lie beyond."
