@@ -21,15 +21,19 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from harness.config.compose import CONF, explain
+from harness.config.own_rate import own_rate
 from harness.config.sweeps import GIVEN
 from harness.config.validate import settings_from
 from harness.errors import UserError, first_line, nearest, refuse
 from harness.launch import run_once
 from harness.launch.live_view import SweepRun, SweepView
+from harness.launch.objective import objective_of
 from harness.results.folder import RunFolder, finished_record
 from harness.results.record import Record
 
 FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
+OURS = "harness"
+"""The name of the harness's own sweeper."""
 FLAGS = {
     *("-m", "--multirun", "--dry-run", "-h", "--help", "--hydra-help", "--version"),
     *("-c", "--cfg", "--resolve", "-p", "--package", "-i", "--info", "-cd", "--config-dir"),
@@ -38,12 +42,15 @@ FLAGS = {
 
 
 @hydra.main(version_base=None, config_path=str(CONF), config_name="config")
-def _task(config: DictConfig) -> dict[str, Any] | None:
-    """Hydra's task: one point. Under a sweep it returns id and status, alone it ends the process."""
+def _task(config: DictConfig) -> dict[str, Any] | float | None:
+    """Hydra's task: one point. Under a sweep it returns id and status, or the score that another sweeper asked for;
+    alone it ends the process."""
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN:
         os.chdir(hydra_config.runtime.cwd)  # a launcher's process may have started elsewhere; paths are the user's
-        return run_once.outcome(config)
+        outcome = run_once.outcome(config)
+        ours = hydra_config.runtime.choices["hydra/sweeper"] == OURS
+        return outcome if ours else objective_of(outcome, Path(config.results), config.objective)
     try:
         _alone(config)
     except (UserError, OSError) as error:  # told here, since Hydra would put a line of its own before it
@@ -67,6 +74,8 @@ def _alone(config: DictConfig) -> NoReturn:
     folder = RunFolder.of(results, run)
     end_unless_ok(record, record.label, f"; see {folder.path}")
     print(_summary(record, folder, done))
+    if source := own_rate(settings):
+        print(f"learning rate {settings.method.lr:g}: {source}")
     sys.exit(0)
 
 
@@ -85,6 +94,17 @@ def end_unless_ok(record: Record, name: str, advice: str = "") -> None:
 def _summary(record: Record, folder: RunFolder, done: bool) -> str:
     scores = ", ".join(f"{name} {value:.4g}" for name, value in record.quality.items() if value is not None)
     return f"{record.label}: {'done before' if done else 'done'}; {scores}\n{folder.record}"
+
+
+def _for_sweeper(sweeper: str, words: list[str]) -> list[str]:
+    """The arguments of a sweep that a sweeper of Hydra's drives, which asks each point for a number. Raises
+    UserError."""
+    if not any(word.startswith("objective=") for word in words):
+        alone = f"{sweeper}: the harness expands sweeps itself; leave it out"
+        raise UserError(f"{alone}, or say what each point returns to it: objective=val_loss")
+    if alien := [word for word in words if word.startswith(("+sweep=", "tune", "hydra.sweeper.dry_run"))]:
+        raise UserError(f"{alien[0]}: is the harness's own sweeper's; leave out {sweeper}")
+    return words
 
 
 def main() -> None:
@@ -140,8 +160,10 @@ def _arguments(words: list[str]) -> list[str]:
     tuned = any(a.startswith("tune=") and a != "tune=none" for a in rest)  # a run that is tuned is several
     if not flags and not tuned and not any(a.startswith("+sweep=") for a in rest):
         return rest
-    if own := [a for a in rest if a.startswith("hydra/sweeper=") and a != "hydra/sweeper=harness"]:
-        raise UserError(f"{own[0]}: the harness expands sweeps itself; leave it out")
+    if own := [a for a in rest if a.startswith("hydra/sweeper=") and a != f"hydra/sweeper={OURS}"]:
+        return ["--multirun", *_for_sweeper(own[0], rest)]
+    if objective := [a for a in rest if a.startswith("objective=") and a != "objective=null"]:
+        raise UserError(f"{objective[0]}: is for another sweeper than the harness's own; give hydra/sweeper=… with -m")
     # A point's overrides need not make sense without those of its grid, so they go to the sweeper alone; Hydra itself
     # needs what is about the sweep as a whole.
     whole = [a for a in rest if a.lstrip("+~").startswith(("hydra", "results=", "-"))]

@@ -52,6 +52,7 @@ class RunSettings(Settings):
     results: Name
     keep_model: bool
     budget: Budget | None = None
+    objective: str | None = None
     tune: Tune = Tune()  # of the sweep that asks for the run
     trial: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] | None = None
 

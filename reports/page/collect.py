@@ -69,6 +69,15 @@ def collect(results: Iterable[Path]) -> tuple[list[Shown], list[str]]:
     return shown, problems
 
 
+def kind_of_rate(run: Run) -> str:
+    """What the page filters runs by where a sweep tuned them; empty where none did."""
+    if run.tuned is None or run.tuned.value is None:
+        return ""
+    if run.tuned.default:
+        return "own, beside a tuned one"
+    return "tuned, at the edge of its grid" if run.tuned.edge else "tuned"
+
+
 def _how_tuned(run: Run) -> str:
     """How a run came by its rate, where a sweep tuned it."""
     if run.tuned is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.results.record import Record
-from reports.page.collect import FEW_POINTS, MANY, POINTS, Shown, curve, predictions
+from reports.page.collect import FEW_POINTS, MANY, POINTS, Shown, curve, kind_of_rate, predictions
 from reports.page.comparable import comparable
 from reports.page.measures import Measure, measures, shape
 from reports.page.references import References, Text
@@ -127,6 +127,7 @@ def _run(row: Shown, sets: list[int]) -> dict[str, Any]:
         "folder": str(row.results),
         "sets": sets,
         "note": row.note,
+        "rate": kind_of_rate(row.run),
         "overrides": row.run.overrides,
     }
     if record:

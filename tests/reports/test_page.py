@@ -268,6 +268,30 @@ def test_filters(opened: Open, results: Path, filters: str) -> None:
     assert sorted(cells(page, "table.runs tbody tr .link")) == expected
 
 
+def test_runs_are_filtered_by_how_their_rate_was_found(opened: Open, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    how = {"row": "method=lora", "setting": "method.lr", "own": 0.002, "value": 0.01, "others": [], "trials": ["t"]}
+    how |= {"edge": False, "default": False, "at_own": False, "sampler": "grid", "searched": ""}
+    listed: list[dict[str, Any]] = []
+    for name, tuned in {"found": how, "outermost": how | {"edge": True}, "plain": how | {"default": True}}.items():
+        make(results, f"lora-{name}", name, bleu_of=0.2, rank=len(listed) + 1)
+        listed.append({"id": IDS[f"lora-{name}"], "label": name, "overrides": "", "tuned": tuned})
+    make(results, "lora-alone", "alone", bleu_of=0.2, rank=9)
+    write_sweep(results, "t", "?", listed)
+    output = tmp_path / "page.html"
+    assert main(["page", "--results", str(results), "--output", str(output)]) == 0
+    page = opened(path=output)
+    for rate, labels in {
+        "tuned": ["found"],
+        "tuned, at the edge of its grid": ["outermost"],
+        "own, beside a tuned one": ["plain"],
+        "not tuned": ["alone"],
+    }.items():
+        page.select_option("#filters select[name=rate]", rate)
+        assert cells(page, "table.runs tbody tr .link") == labels
+    assert opened().locator("#filters select[name=rate]").count() == 0, "nothing to choose where no sweep was tuned"
+
+
 def test_failures_are_rows_with_their_cause(opened: Open) -> None:
     page = opened()
     causes = "\n".join(cells(page, "table.runs td.cause"))

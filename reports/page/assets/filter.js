@@ -8,6 +8,7 @@ const FACETS = {
   method: ["Method", (run) => [run.method || MISSING]],
   data: ["Data", (run) => [run.data || MISSING]],
   folder: ["Folder", (run) => [run.folder]],
+  rate: ["Learning rate", (run) => [run.rate || "not tuned"]],
   status: ["Status", (run) => [run.status]],
   set: ["Comparable set", (run) => (run.sets || []).map(String)],
 };

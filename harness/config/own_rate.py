@@ -1,0 +1,32 @@
+"""Where the learning rate of a run comes from that nobody gave and nobody tuned."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from omegaconf import OmegaConf
+
+from harness.config.compose import CONF
+from harness.config.run_settings import RunSettings
+
+
+def own_rate(settings: RunSettings) -> str | None:
+    """What its facts say of where the run's rate comes from; None where it is not the method's own, or nothing is
+    trained."""
+    file = CONF / "method" / f"{settings.method.name}.yaml"
+    if not (settings.method.trains and file.exists()):
+        return None
+    return settings.method.facts.lr_from if OmegaConf.select(OmegaConf.load(file), "lr") == settings.method.lr else None
+
+
+def own_rates(points: Sequence[RunSettings]) -> str | None:
+    """A line for a sweep in which rows run at their methods' own rates and no other; None where none does."""
+    rates: dict[str, set[float | None]] = defaultdict(set)
+    for settings in points:
+        rates[settings.label()].add(settings.method.lr)
+    rows = {settings.label() for settings in points if len(rates[settings.label()]) == 1 and own_rate(settings)}
+    if not rows:
+        return None
+    which = f"{len(rows)} row runs at its method's" if len(rows) == 1 else f"{len(rows)} rows run at their methods'"
+    return f"learning rates: {which} own, not searched for this sweep; tune=lr would search each row's"
