@@ -28,7 +28,7 @@ from typing import Any
 import torch
 
 import harness
-from harness.config.compose import ROOT, composed
+from harness.config.compose import composed
 from harness.config.run_settings import RunSettings
 from harness.config.validate import settings_from
 from harness.errors import RunEnded, UserError, first_line, run_command
@@ -39,6 +39,7 @@ from harness.memory.ledger_pass import base_tensors, run_pass
 from harness.memory.longest_batches import filled_batches
 from harness.memory.planner import plan
 from harness.models.quantization import quantize
+from harness.places import ROOT
 from harness.prepare.base_model import DTYPES, context_of
 from harness.prepare.batch import Encoded, collate
 from harness.prepare.forward import LabelForward

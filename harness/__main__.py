@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.errors import INTERRUPTED, run_command
+import harness
+from harness.errors import INTERRUPTED, UserError, refuse, run_command
 from harness.launch.interrupts import raise_once
+from harness.places import take_folders
 
 COMMANDS = {path.stem.replace("_", "-"): path.stem for path in (Path(__file__).parent / "commands").glob("[!_]*.py")}
 """A file there is a command: `main(arguments)` is what it does."""
@@ -18,10 +20,16 @@ def main() -> None:
     """Run the command line and end the process with its exit code."""
     try:
         raise_once()
+        sys.argv[1:] = take_folders(sys.argv[1:])
+        if "--version" in sys.argv[1:]:
+            print(f"peft-harness {harness.__version__}")
+            return
         name, *rest = sys.argv[1:] or ["run"]
         if name in COMMANDS and name != "run":
             sys.exit(run_command(lambda: command(name).main(rest)))
         command("run").main()  # takes a second to import, in which somebody may press Ctrl-C
+    except UserError as error:
+        sys.exit(refuse(error.problems))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

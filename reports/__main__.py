@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from harness.errors import run_command
+from harness.places import take_folders
 from reports.commands.table import commands
 from reports.commands.table import main as table
 
@@ -15,12 +16,22 @@ from reports.commands.table import main as table
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print or write the report, or do another command; 0, or 2 with the problems on stderr, one line each."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    return run_command(lambda: _command(take_folders(words)))
+
+
+def _command(words: list[str]) -> int | None:
+    """Do the command that the words ask for. Raises UserError."""
     if words and words[0] in {path.stem for path in commands()}:
-        command = importlib.import_module(f"reports.commands.{words[0]}")
-        return run_command(lambda: command.main(words[1:]))
-    return run_command(lambda: table(words))
+        code: int | None = importlib.import_module(f"reports.commands.{words[0]}").main(words[1:])
+        return code
+    return table(words)
+
+
+def script() -> None:
+    """Run the command line and end the process with its exit code."""
+    gc.disable()  # records are many small objects that all live to the end; looking for garbage only takes time
+    sys.exit(main())
 
 
 if __name__ == "__main__":
-    gc.disable()  # records are many small objects that all live to the end; looking for garbage only takes time
-    sys.exit(main())
+    script()

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from harness.config.compose import CONF
 from harness.launch import run_once
+from harness.places import CONF
 from harness.results.record import Record
 from tests.support.command_line import SMALL, Harness
 

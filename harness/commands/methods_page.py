@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from harness.errors import Parser
 from harness.methods import left_out
+from harness.places import CONF, ROOT
 
-ROOT = Path(__file__).parents[2]
 MEASURED = ROOT / "docs" / "methods.json"
 """What `tests/methods/test_contract.py` measured, by method."""
 
@@ -33,7 +32,7 @@ COLUMNS = ["method", "paper", "formula", "parameters", "start", "merges", "quant
 
 def configs() -> dict[str, dict[str, Any]]:
     """Every method's file, by its name."""
-    paths = sorted((ROOT / "conf" / "method").glob("*.yaml"))
+    paths = sorted((CONF / "method").glob("*.yaml"))
     return {path.stem: yaml.safe_load(path.read_text()) for path in paths}
 
 

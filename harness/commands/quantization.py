@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.commands._finished import markdown_table, prepare, tell
-from harness.config.compose import CONF, compose_settings
+from harness.config.compose import compose_settings
 from harness.config.run_settings import RunSettings
 from harness.errors import Parser, UserError
+from harness.places import CONF
 
 DESCRIPTION = """\
 Print for each file of conf/quantization/ how many bits a parameter takes, how far the stored weights are from the

@@ -20,7 +20,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from harness.config.compose import CONF, explain
+from harness.config.compose import explain
 from harness.config.own_rate import own_rate
 from harness.config.sweeps import GIVEN
 from harness.config.validate import settings_from
@@ -28,6 +28,7 @@ from harness.errors import UserError, first_line, nearest, refuse
 from harness.launch import run_once
 from harness.launch.live_view import SweepRun, SweepView
 from harness.launch.objective import objective_of
+from harness.places import CONF
 from harness.results.folder import RunFolder, finished_record
 from harness.results.record import Record
 
@@ -36,7 +37,7 @@ OURS = "harness"
 """The name of the harness's own sweeper."""
 FLAGS = {
     *("-m", "--multirun", "--dry-run", "-h", "--help", "--hydra-help", "--version"),
-    *("-c", "--cfg", "--resolve", "-p", "--package", "-i", "--info", "-cd", "--config-dir"),
+    *("-c", "--cfg", "--resolve", "-p", "--package", "-i", "--info"),
 }
 """Options that the harness takes; Hydra has others, which make no run of one."""
 

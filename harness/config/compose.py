@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -13,9 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from harness.config.run_settings import RunSettings
 from harness.config.validate import leaves, settings_from
 from harness.errors import UserError, first_line, nearest, nearest_key
-
-ROOT = Path(__file__).parents[2]
-CONF = ROOT / "conf"
+from harness.places import CONF
 
 LAUNCHERS = {
     "joblib": "joblib",

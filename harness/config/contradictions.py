@@ -24,11 +24,11 @@ def contradictions(settings: RunSettings, planned: bool = False) -> list[str]:
     storage = {"none": None, "int8": "int8"}.get(quantization.kind, "4bit")
     if storage and storage not in method.facts.quantized:
         works = ", ".join(method.facts.quantized) or "none"
-        why = (
-            "trains the base's weights, and quantized weights cannot be trained"
-            if method.trains_base
-            else f"does not work on {storage} weights (it does on: {works})"
-        )
+        why = f"does not work on {storage} weights (it does on: {works})"
+        if method.trains_base:
+            why = "trains the base's weights, and quantized weights cannot be trained"
+        elif "quantized" not in method.facts.model_fields_set:
+            why = f"does not say that it works on {storage} weights (its file may: facts: {{quantized: [{storage}]}})"
         problems.append(
             f"quantization={quantization.label()}: {method.name} {why}; use quantization=none, or method=lora"
         )

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 
 from omegaconf import OmegaConf
 
-from harness.config.compose import CONF
 from harness.config.run_settings import RunSettings
+from harness.places import CONF, own_folders
 
 
 def own_rate(settings: RunSettings) -> str | None:
     """What its facts say of where the run's rate comes from; None where it is not the method's own, or nothing is
     trained."""
-    file = CONF / "method" / f"{settings.method.name}.yaml"
-    if not (settings.method.trains and file.exists()):
+    files = [folder / "method" / f"{settings.method.name}.yaml" for folder in (CONF, *own_folders())]
+    file = next((each for each in files if each.exists()), None)
+    if file is None or not settings.method.trains:
         return None
     return settings.method.facts.lr_from if OmegaConf.select(OmegaConf.load(file), "lr") == settings.method.lr else None
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -16,11 +17,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from harness.config.compose import CONF, ROOT, explain
-from harness.errors import UserError, nearest
+from harness.config.compose import explain
+from harness.config.narrowing import narrowed
+from harness.errors import UserError, first_line, nearest
 from harness.files import hash_of
-
-SWEEPS = ROOT / "sweeps"
+from harness.places import CONF, sweep_folders
 
 GIVEN = "HARNESS_GIVEN"
 """Environment variable in which the command line hands a sweep's overrides to the sweeper, as a JSON list."""
@@ -47,12 +48,21 @@ class SweepFile:
 
 
 def read_sweep_file(name: str) -> SweepFile:
-    """The sweep sweeps/NAME.yaml. Raises UserError with the nearest name, or with what the file lacks."""
-
-    if name not in sweep_names():
+    """The sweep sweeps/NAME.yaml, or that of a file whose path is given. Raises UserError with the nearest name, or
+    with what the file lacks."""
+    path = next((path for path in (each / f"{name}.yaml" for each in sweep_folders()) if path.is_file()), None)
+    if path is None and name.endswith((".yaml", ".yml")):
+        path, name = Path(name), Path(name).stem
+        if not path.is_file():
+            raise UserError(f"+sweep={path}: there is no such file")
+    if path is None:
         raise UserError(f"+sweep={name}: there is none; {nearest(name, sweep_names())}")
-    path = SWEEPS / f"{name}.yaml"
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is no YAML ({first_line(error)})") from None
+    if not isinstance(content, Mapping | None):
+        raise UserError(f"{path}: is no file of a sweep; it needs `question` and `grids`")
     unknown = set(content or {}) - {"question", "overrides", "tune", "grids"}
     if not content or unknown or not content.get("question") or not content.get("grids"):
         raise UserError(
@@ -105,7 +115,7 @@ def name_of(overrides: Sequence[str]) -> str:
 
 def expand(file: SweepFile, more: Sequence[str], loader: ConfigLoader, max_points: int) -> dict[tuple[str, ...], int]:
     """The overrides of every point, each with the number of its grid. What is given on the command line goes to all of
-    them and wins."""
+    them that know it, and wins."""
 
     def check(count: int) -> None:
         if count > max_points:
@@ -132,7 +142,7 @@ def expand(file: SweepFile, more: Sequence[str], loader: ConfigLoader, max_point
             expanded = [(*row, value) for value in values for row in expanded]
         rows |= {row: number for row in expanded if row not in rows}
     check(len(rows))
-    return rows
+    return narrowed(rows, more, loader)
 
 
 def points(arguments: list[str], many: bool) -> list[list[str]]:
@@ -154,6 +164,10 @@ def points(arguments: list[str], many: bool) -> list[list[str]]:
 
 
 def sweep_names() -> list[str]:
-    """The sweeps that exist: files under sweeps/."""
-    names = (path.relative_to(SWEEPS).with_suffix("").as_posix() for path in SWEEPS.rglob("*.yaml"))
+    """The sweeps that exist: files under sweeps/, the project's and one's own."""
+    names = (
+        path.relative_to(folder).with_suffix("").as_posix()
+        for folder in sweep_folders()
+        for path in folder.rglob("*.yaml")
+    )
     return sorted(name for name in names if not name.startswith("wandb/"))

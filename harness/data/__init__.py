@@ -16,8 +16,11 @@ from harness.limits import little
 from harness.metrics import families
 from harness.metrics.tools.java import FAMILIES as JAVA
 from harness.metrics.tools.java import java_found
+from harness.places import extend
 from harness.settings import Name, Settings
 from harness.texts import missing, refuse_half_pairs
+
+extend("data", __path__)
 
 OUTCOME = ("classes", "head", "metrics", "multiline", "stop", "truncate", "chat", "template_seed")
 """Settings of a source that can change a run's outcome, besides its prompt and its content."""

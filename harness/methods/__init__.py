@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from harness.models import roles
+from harness.places import extend
 from harness.settings import Name, Settings
 
 if TYPE_CHECKING:
     import torch
     from transformers import GenerationConfig
+
+extend("methods", __path__)
 
 Kind = Literal["causal", "seq2seq", "classification"]
 """Kinds of model: continues a text, answers a text, sorts a text into classes."""
@@ -57,23 +60,24 @@ def answer(model: Any, ids: torch.Tensor, mask: torch.Tensor, config: Generation
 
 
 class Facts(Settings):
-    """What is true of a method whatever its settings. Each line is tested for every file of conf/method/."""
+    """What is true of a method whatever its settings. Each line is tested for every file of conf/method/; a method of
+    one's own that states nothing is taken for one of which nothing is known."""
 
-    paper: str
+    paper: str = ""
     """Authors, year, address."""
-    formula: str
+    formula: str = ""
     """What an adapted layer computes, in the paper's symbols."""
-    start: Literal["same", "close", "changed"]
+    start: Literal["same", "close", "changed"] = "changed"
     """Before training, the output is the base model's bit for bit; within 1e-5; or another."""
     start_reason: str | None = None
     """Why the start is `changed`."""
-    merges: bool
+    merges: bool = False
     """The adapter can be folded into the base's weights."""
-    quantized: list[Literal["int8", "4bit"]]
+    quantized: list[Literal["int8", "4bit"]] = Field(default_factory=list)
     """Storages of the base's weights that it works on, besides the plain one."""
-    kinds: list[Kind]
+    kinds: list[Kind] = Field(default_factory=lambda: list(TASK_TYPES))
     """Kinds of model that it works on."""
-    lr_from: str
+    lr_from: str = "its own file"
     """Where the default learning rate comes from."""
     architecture: str = "llama"
     """The tiny architecture (`model.architecture` of `model=tiny_random`) that it is tested on."""
@@ -87,7 +91,8 @@ class Facts(Settings):
 
     @model_validator(mode="after")
     def _says_why(self) -> Facts:
-        if (self.start == "changed") != (self.start_reason is not None):
+        stated = "start" in self.model_fields_set
+        if stated and (self.start == "changed") != (self.start_reason is not None):
             raise ValueError("start=changed needs a start_reason, and nothing else has one")
         return self
 
@@ -113,7 +118,7 @@ class Method(Settings):
     """Peak learning rate."""
     default_roles: list[str] = Field(default_factory=list)
     """Roles adapted where `targets=default`; empty for a method that does not act on chosen modules."""
-    facts: Facts
+    facts: Facts = Field(default_factory=Facts)
 
     @property
     def adapts_modules(self) -> bool:

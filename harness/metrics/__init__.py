@@ -15,7 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.errors import UserError, first_line, nearest
+from harness.places import extend
 from harness.results.sections import Better
+
+extend("metrics", __path__)
 
 OfSums = Callable[[ArrayLike], NDArray[np.float64]]
 """Scores, shape [...], of statistics summed over examples, shape [..., statistics]."""
@@ -45,7 +48,7 @@ class Score:
 
 def families() -> list[str]:
     """The families of scores, by name."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+    return sorted(path.stem for folder in __path__ for path in Path(folder).glob("[!_]*.py"))
 
 
 def of_sums(score: str) -> OfSums | None:

@@ -14,12 +14,12 @@ from hydra import compose, initialize_config_dir
 from harness import data
 from harness.commands import generate, merge_audit
 from harness.commands._finished import FinishedRun, finished_run
-from harness.config.compose import CONF, ROOT
 from harness.data.splits import by_task
 from harness.errors import UserError
 from harness.launch import run_once
 from harness.models import split_layers
 from harness.models.tiny import TinyRandom
+from harness.places import CONF, ROOT
 from harness.prepare.base_model import load_base
 from harness.prepare.batch import collate_prompts
 from harness.results.folder import read_record, write_record

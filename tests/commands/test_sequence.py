@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from harness.commands import sequence
-from harness.config.compose import ROOT
 from harness.errors import UserError
 from harness.metrics.tools import continual
 from harness.models import hash_folder
+from harness.places import ROOT
 from harness.results.folder import read_record
 from harness.results.record import Record
 from tests.support.command_line import TINY

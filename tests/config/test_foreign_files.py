@@ -24,11 +24,11 @@ from jinja2 import TemplateError
 from pyarrow import parquet
 
 from harness import limits
-from harness.config.compose import CONF, ROOT
 from harness.config.validate import own_class, saved_settings
 from harness.data import filled, tables, template
 from harness.errors import UserError, run_command, shown
 from harness.models.local import LocalModel
+from harness.places import CONF, ROOT
 from harness.prepare.chat import rendered
 from reports.formats.export import exported
 from reports.formats.output import deliver, write

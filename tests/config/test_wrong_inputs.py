@@ -19,12 +19,12 @@ import torch
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file, save_file
 
-from harness.config.compose import CONF, ROOT
 from harness.data.tables import read_table
 from harness.errors import UserError, memory_is_out, refuse, run_command
 from harness.host.cache import build_once
 from harness.launch import run_once
 from harness.models.local import LocalModel
+from harness.places import CONF, ROOT
 from harness.results.checksums import unseal
 from harness.results.folder import UnreadableRecord, finished_record, read_record
 from harness.results.sweep_files import read_sweep, write_sweep

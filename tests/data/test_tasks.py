@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.config.compose import CONF
 from harness.data import Splits, load
 from harness.data.splits import by_task
 from harness.data.tables import read_hub
 from harness.errors import UserError
+from harness.places import CONF
 from harness.prepare.base_model import load_base
 from harness.results.lines import read_lines
 from harness.results.record import Record

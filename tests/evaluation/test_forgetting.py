@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.config.compose import ROOT
 from harness.data.untouched import articles, general_text
 from harness.errors import UserError
 from harness.evaluation.general_text import divergence, spans, text_loss, windows
 from harness.evaluation.panel import changes
+from harness.places import ROOT
 from harness.results.folder import read_record
 from harness.results.lines import read_lines
 from harness.results.record import Record

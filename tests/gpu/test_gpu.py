@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.config.compose import ROOT
 from harness.host.environment import gpu_name
 from harness.host.gpus import free_bytes, gpus
+from harness.places import ROOT
 from harness.results.record import Record
 from tests.support.records import run_folder
 

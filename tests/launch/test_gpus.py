@@ -17,11 +17,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.config.compose import ROOT
 from harness.host import gpus
 from harness.host.gpus import Gpu
 from harness.launch.live_view import now
 from harness.launch.worker import SURROUNDINGS
+from harness.places import ROOT
 from tests.support.command_line import LIMIT, Harness, wait_for
 
 H100 = "NVIDIA H100 80GB HBM3"

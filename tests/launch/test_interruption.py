@@ -20,10 +20,10 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from harness.config.compose import ROOT
 from harness.errors import UserError
 from harness.launch import run_once
 from harness.launch.worker import Ended, Worker
+from harness.places import ROOT
 from harness.results.folder import read_record
 from harness.results.record import SCHEMA, Record
 from tests.support.command_line import LIMIT, Harness, wait_for

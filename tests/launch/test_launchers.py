@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.config.compose import ROOT
+from harness.places import ROOT
 from tests.support.command_line import LIMIT, SMALL, Harness
 
 RAY = "++hydra.launcher.ray.init={address: local, num_cpus: 2, include_dashboard: false}"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.config.compose import ROOT
 from harness.host.out_of_memory import held, kernel_kills
+from harness.places import ROOT
 from tests.support.command_line import LIMIT, SMALL, Harness
 
 LARGE = ("data.size=1600", "train.batch_size=1024", "train.max_length=1024", "train.validation_examples=8")

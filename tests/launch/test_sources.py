@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 import harness
-from harness.config.compose import ROOT
 from harness.host import environment
 from harness.host.sources import code, sources_hash, version_of
+from harness.places import ROOT
 from harness.results.record import Record
 
 NAME = "somelib"

@@ -19,13 +19,13 @@ from torch.utils import benchmark
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.overhead import overhead
-from harness.config.compose import ROOT
 from harness.errors import RunEnded
 from harness.host.environment import gpu_name
 from harness.measure.flops import FlopCounter, gemm_peak
 from harness.measure.noise import Clocks, Surroundings, clocks, machine
 from harness.measure.stopwatch import Stopwatch
 from harness.measure.throughput import throughput, timing_reasons
+from harness.places import ROOT
 from harness.prepare.batch import Batch, collate
 from harness.results.record import Record
 from harness.results.sections import STEP_PARTS

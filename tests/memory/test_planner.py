@@ -11,7 +11,7 @@ import torch
 
 from harness.commands import plan as command
 from harness.commands.plan import main
-from harness.config.compose import CONF, composed
+from harness.config.compose import composed
 from harness.config.run_settings import RunSettings
 from harness.config.validate import settings_from
 from harness.errors import UserError
@@ -22,6 +22,7 @@ from harness.memory.planner import measure, plan
 from harness.memory.quantized_shapes import quantize_shapes
 from harness.models.quantization import Quantization, quantize
 from harness.models.shapes import ShapeModel
+from harness.places import CONF
 from harness.training.optimizer import make_optimizer
 from tests.support.tiny import SMALL
 

@@ -10,12 +10,12 @@ import torch
 import yaml
 
 from harness.commands.methods_page import MEASURED, page
-from harness.config.compose import CONF
 from harness.errors import UserError
 from harness.methods import Kind, Site
 from harness.methods.adalora import AdaLora
 from harness.methods.tuner import Tuner
 from harness.models import parameters
+from harness.places import CONF
 from harness.prepare.batch import collate
 from tests.support.tiny import adapted, settings
 from tests.support.trainers import never, quiet, trainer

@@ -10,7 +10,6 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from harness.commands import quantization
-from harness.config.compose import CONF
 from harness.config.validate import settings_from
 from harness.errors import RunEnded, UserError
 from harness.models.quantization import (
@@ -23,6 +22,7 @@ from harness.models.quantization import (
     weight_bytes,
 )
 from harness.models.tiny import TinyRandom
+from harness.places import CONF
 from harness.prepare.base_model import load_base
 from harness.prepare.forward import LabelForward
 from harness.settings import Train

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 from transformers import GPT2Config
 
-from harness.config.compose import CONF
 from harness.errors import UserError
 from harness.methods import Site
 from harness.models import parameters
 from harness.models.roles import FAMILIES, Targets, above_smaller_side, left_out, resolve, roles_of, table
 from harness.models.tiny import OWN
+from harness.places import CONF
 from harness.results.record import Record
 from tests.support.blocks import BLOCK, HIDDEN, base, logits, named
 from tests.support.command_line import SMALL

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.config.compose import ROOT, compose_settings
+from harness.config.compose import compose_settings
 from harness.config.sweeps import sweep_names
 from harness.errors import UserError
+from harness.places import ROOT
 from harness.results.folder import read_record
 from harness.results.sections import Parameters
 from harness.results.sweep_files import write_sweep

@@ -12,10 +12,10 @@ from hydra import compose, initialize_config_dir
 
 from harness.commands._finished import finished_run
 from harness.commands.generate import answer_all
-from harness.config.compose import CONF
 from harness.errors import UserError
 from harness.evaluation.predict import predict
 from harness.metrics.classes import accuracy, macro_f1
+from harness.places import CONF
 from harness.prepare.base_model import load_base
 from harness.prepare.batch import Encoded, collate
 from harness.prepare.encoded_task import EncodedTask

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import torch
 
-from harness.config.compose import ROOT
 from harness.errors import RunEnded
 from harness.host import cache
 from harness.host.cache import SUMS, build_once, keep, kept
+from harness.places import ROOT
 from harness.results import checksums
 from harness.results.folder import finished_record, read_record
 from harness.results.record import Record

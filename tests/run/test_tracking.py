@@ -12,8 +12,7 @@ import pytest
 import yaml
 from wandb.proto import wandb_internal_pb2 as protocol
 
-from harness.config.compose import ROOT
-from harness.config.sweeps import SWEEPS
+from harness.places import ROOT, SWEEPS
 from harness.run.tracking import log_sweep
 from harness.settings import Tracker
 from reports.commands.track import run_of

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness.config.compose import ROOT
+from harness.places import ROOT
 from harness.results.folder import read_record
 from harness.results.record import Record
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
-from harness.config.compose import CONF, explain
+from harness.config.compose import explain
 from harness.config.validate import settings_from
 from harness.errors import UserError
+from harness.places import CONF
 
 
 def problems(*overrides: str) -> tuple[str, ...]:

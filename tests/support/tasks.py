@@ -9,10 +9,11 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
-from harness.config.compose import CONF, explain
+from harness.config.compose import explain
 from harness.config.run_settings import RunSettings
 from harness.config.validate import settings_from
 from harness.errors import UserError
+from harness.places import CONF
 from tests.support.tiny import SMALL
 
 BARE = [override for override in SMALL if not override.startswith("data.")]

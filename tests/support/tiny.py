@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 
-from harness.config.compose import CONF
 from harness.config.run_settings import RunSettings
 from harness.config.validate import settings_from
+from harness.places import CONF
 from harness.prepare.base_model import DTYPES, load_base
 from harness.prepare.encoded_task import EncodedTask
 from harness.prepare.forward import LabelForward

@@ -1,0 +1,35 @@
+"""Commands as the docs have them, in a folder that knows nothing of this checkout."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+from harness.places import ROOT
+from tests.support.command_line import TINY
+
+SECONDS = 600
+
+
+def run(*words: str | Path, cwd: Path) -> str:
+    """What a command prints; it must succeed. Of this checkout it knows nothing."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [*map(str, words)]
+    ended = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=SECONDS)
+    assert ended.returncode == 0, f"{shlex.join(command)}: {ended.stdout}{ended.stderr}"
+    return ended.stdout
+
+
+def lines(page: str, beginning: str) -> list[str]:
+    """The commands of a page of the docs that begin so."""
+    blocks = re.findall(r"^```[a-z]*\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.M | re.S)
+    found = [line for block in blocks for line in block.splitlines() if line.startswith(beginning)]
+    assert found, f"docs/{page} has no line that begins with {beginning}"
+    return found
+
+
+FAST = (*TINY, "train.steps=3", "train.warmup_steps=1", "train.validation_examples=4", "forgetting.max_tokens=256")
+"""Makes a run of it a matter of seconds, on a random model."""
