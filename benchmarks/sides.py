@@ -86,7 +86,7 @@ class UsualSide:
         """Train on the batches, in their order."""
         train, clock = self.settings.train, Clock()
         rows = [
-            {"input_ids": e.ids, "labels": [-100] * e.scored_from + list(e.ids[e.scored_from :])}
+            {"input_ids": e.ids, "labels": [i if n in set(e.places) else -100 for n, i in enumerate(e.ids)]}
             for batch in batches
             for e in batch
         ]

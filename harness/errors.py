@@ -48,8 +48,7 @@ def finite(what: str, value: float) -> float:
 ELSEWHERE = {
     **{"r": "rank", "lora_r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout", "learning_rate": "lr"},
     **{
-        "epochs": "steps",
-        "num_train_epochs": "steps",
+        "num_train_epochs": "epochs",
         "max_steps": "steps",
         "seeds": "seed",
         "target_modules": "modules",

@@ -42,6 +42,7 @@ class Train(Settings):
     """How training goes; conf/config.yaml says what each means."""
 
     steps: Positive
+    epochs: Annotated[float, Field(gt=0)] | None = None  # `steps` follows from it
     batch_size: Positive
     accumulation: Positive
     gradient_checkpointing: bool = False  # configurations that earlier runs have kept do without

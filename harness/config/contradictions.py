@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from harness.data import Example
+from harness.data.chats import Chats
 from harness.data.mix import Mix
 from harness.data.untouched import load_panel
 from harness.errors import UserError, first_line
@@ -98,6 +99,8 @@ def reading_problems(settings: RunSettings) -> list[str]:
     problems, source = [], settings.data
     if source.plain and (settings.eval.typos or settings.eval.paraphrases):
         return [f"eval.typos, eval.paraphrases: data={source.name} has no inputs to read otherwise; leave them out"]
+    if isinstance(source, Chats) and settings.eval.paraphrases:
+        return [f"eval.paraphrases: data={source.name} has conversations, and no template; leave them out"]
     if isinstance(source, Mix) and settings.eval.paraphrases:
         return [f"eval.paraphrases: data={source.name} has templates for each task; use a run of one task"]
     for template in settings.eval.paraphrases:

@@ -79,7 +79,7 @@ class RunSettings(Settings):
             for name in ("method", "quantization", "train", "eval", "forgetting")
         }
         del outcome["method"]["facts"]
-        for name in ("checkpoint_every", "time_limit"):
+        for name in ("checkpoint_every", "time_limit", "epochs"):
             del outcome["train"][name]
         if not self.train.gradient_checkpointing:
             del outcome["train"]["gradient_checkpointing"]  # runs of before it was a setting did without

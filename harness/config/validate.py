@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 import harness
 from harness.config.contradictions import contradictions
+from harness.config.length import with_steps
 from harness.config.run_settings import RunSettings
 from harness.errors import UserError, first_line, nearest_key
 from harness.settings import Settings
@@ -40,6 +41,11 @@ def settings_from(config: DictConfig, planned: bool = False) -> RunSettings:
             groups[name] = _built(value, (name,), known, problems)
             if len(problems) > before:
                 failed.add(name)
+    try:
+        if isinstance(groups.get("train"), dict):
+            groups["train"] = with_steps(groups["train"], groups.get("data"))
+    except UserError as error:
+        raise UserError(*problems.values(), *error.problems) from None
     try:
         settings = RunSettings.model_validate(groups)
     except ValidationError as error:

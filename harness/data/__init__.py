@@ -40,6 +40,8 @@ class Example:
     """One or more accepted outputs."""
     task: str = ""
     """Which task of a mixture it belongs to; empty elsewhere."""
+    turns: tuple[tuple[str, str], ...] = ()
+    """Role and text of the turns before the answer, of a conversation; empty elsewhere."""
     place: str = field(default="", compare=False)
     """File and row that it was read from, for messages; empty where there is no file."""
 
@@ -140,10 +142,16 @@ def load(source: Source) -> tuple[Splits, str]:
     splits = source.load()
     refuse_empty_prompts(source, splits)
     content = [
-        [[e.source, *e.references, *([{"task": e.task}] if e.task else [])] for e in split]
+        [[e.source, *e.references, *_besides(e)] for e in split]
         for split in (splits.train, splits.validation, splits.test)
     ]
     return splits, hash_of(content)
+
+
+def _besides(example: Example) -> list[dict[str, Any]]:
+    """What an example is known by besides its texts."""
+    named = {"task": example.task, "turns": example.turns}
+    return [{name: value} for name, value in named.items() if value]
 
 
 def refuse_empty_prompts(source: Source, splits: Splits) -> None:

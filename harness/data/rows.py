@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field, model_validator
 
 from harness.data import Example, Source, Splits, filled
-from harness.data.splits import Names, Shares, splits_of
+from harness.data.splits import Names, Shares, division, places, splits_of
 from harness.data.tables import Row, read_hub, read_table
 from harness.errors import UserError, nearest
 from harness.settings import Name
@@ -27,7 +26,7 @@ class Rows(Source):
     """
 
     path: Name | None
-    """Folder of the files; None: the rows are those of `hub_id`."""
+    """Folder of the files, or one file that all splits share; None: the rows are those of `hub_id`."""
     hub_id: Name | None
     """A data set of the hub, or a local folder with the same layout."""
     hub_name: Name | None
@@ -59,7 +58,7 @@ class Rows(Source):
     def problems(self) -> list[str]:
         lines = super().problems()
         if self.path is None and self.hub_id is None:
-            lines.append(f"data={self.name}: give data.path=FOLDER or data.hub_id=…")
+            lines.append(f"data={self.name}: give data.path=FOLDER, data.path=FILE or data.hub_id=…")
         if self.head and self.classes is None:
             lines.append("data.head=true: there are no classes; give data.verbalizer={label: text, …}, or head=false")
         return lines
@@ -71,12 +70,16 @@ class Rows(Source):
             return (self.head_prompt,)
         return (self.prompt,) if isinstance(self.prompt, str) else self.prompt
 
+    def outcome(self) -> dict[str, Any]:
+        return super().outcome() | division(self.path, self.shares, self.seed)
+
     def render(self, example: Example) -> str:
         return example.source
 
     def load(self) -> Splits:
         if self.path is not None:
-            names, key, folder = self.files, "data.files", Path(self.path)
+            folder, names = places(self.path, self.files)
+            key = "data.files"
             tables = {name: read_table(folder, name, self.columns) for name in names.distinct()}
         else:
             assert self.hub_id is not None

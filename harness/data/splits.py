@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -35,6 +37,20 @@ class Shares(Settings):
     train: Annotated[float, Field(gt=0)]
     validation: Annotated[float, Field(gt=0)]
     test: Annotated[float, Field(gt=0)]
+
+
+def places(path: str, files: Names) -> tuple[Path, Names]:
+    """The folder that a task's files are in, and their names; where `path` is one file, all splits share it."""
+    if not os.path.isfile(path):
+        return Path(path), files
+    name = Path(path).name
+    return Path(path).parent, Names(train=name, validation=name, test=name)
+
+
+def division(path: str | None, shares: Shares, seed: int) -> dict[str, Any]:
+    """How one file was divided between the splits, for the record; empty where there are several."""
+    one = path is not None and os.path.isfile(path)
+    return {"divided": shares.model_dump() | {"seed": seed}} if one else {}
 
 
 def splits_of(

@@ -27,10 +27,10 @@ def log_likelihoods(
     Examples that differ in their last token alone, as classes of one token do, are read once.
     """
     forward.model.eval()
-    same: dict[tuple[tuple[int, ...], tuple[int, ...], int], list[int]] = {}
+    same: dict[tuple[object, ...], list[int]] = {}
     for i, example in enumerate(examples):
         read_ids = example.ids if example.answer else example.ids[:-1]
-        same.setdefault((read_ids, example.answer[:-1], example.scored_from), []).append(i)
+        same.setdefault((read_ids, example.answer[:-1], example.scored_from, example.skipped), []).append(i)
     groups = sorted(same.values(), key=lambda group: (len(examples[group[0]]), group[0]))
     likelihoods = [(0.0, 0)] * len(examples)
     for start in range(0, len(groups), batch_size):
@@ -40,8 +40,7 @@ def log_likelihoods(
         read = forward.logits(batch).float().log_softmax(-1).split(batch.predict.sum(1).tolist())  # type: ignore[no-untyped-call]
         for group, rows in zip(chosen, read, strict=True):
             for i in group:
-                example = examples[i]
-                scored = example.answer[1:] if example.answer else example.ids[example.scored_from :]
+                scored = examples[i].labels
                 each = rows.gather(1, torch.tensor(scored, device=rows.device)[:, None])
                 likelihoods[i] = (finite("a log-likelihood", each.double().sum().item()), len(scored))
         progress(start + len(chosen))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness import data
-from harness.data import Source, Splits
+from harness.data import Example, Source, Splits
 
 ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 BESIDE = {key: [row[i] for i in (at - 1, at + 1) if 0 <= i < len(row)] for row in ROWS for at, key in enumerate(row)}
@@ -40,6 +40,12 @@ def typos(text: str, share: float, seed: int) -> str:
     return "".join(letters)
 
 
+def _mistyped(example: Example, share: float, seed: int) -> Example:
+    """The example with typing errors in its input; of a conversation, in the user's turns."""
+    turns = tuple((role, typos(text, share, seed) if role == "user" else text) for role, text in example.turns)
+    return replace(example, source=typos(example.source, share, seed), turns=turns)
+
+
 def mistyped(source: Source, share: float, seed: int) -> Source:
     """The same task with typing errors in the inputs of its test split; prompts and references are as they were."""
     kind: Any = type(source)
@@ -47,7 +53,7 @@ def mistyped(source: Source, share: float, seed: int) -> Source:
     class Mistyped(kind):  # type: ignore[misc]  # all that is known of the task is its own class's
         def load(self) -> Splits:
             splits = data.load(source)[0]
-            return replace(splits, test=tuple(replace(e, source=typos(e.source, share, seed)) for e in splits.test))
+            return replace(splits, test=tuple(_mistyped(e, share, seed) for e in splits.test))
 
     perturbed: Source = Mistyped.model_construct(**dict(source))
     return perturbed

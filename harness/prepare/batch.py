@@ -24,6 +24,8 @@ class Encoded:
 
     ids: tuple[int, ...]
     scored_from: int = 0
+    skipped: tuple[tuple[int, int], ...] = ()
+    """Stretches behind `scored_from`, from the first position to before the last, that do not count: others' turns."""
     answer: tuple[int, ...] = ()
     label: int | None = None
     cut: bool = False
@@ -31,6 +33,17 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.ids) + len(self.answer)
+
+    @property
+    def places(self) -> list[int]:
+        """Of a causal model, the positions that count, ascending."""
+        out = {i for start, end in self.skipped for i in range(start, end)}
+        return [i for i in range(self.scored_from, len(self.ids)) if i not in out]
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The tokens that count in the loss."""
+        return self.answer[1:] if self.answer else tuple(self.ids[i] for i in self.places)
 
 
 @dataclass(frozen=True)
@@ -97,8 +110,8 @@ def collate(examples: Sequence[Encoded], pad: int) -> Batch:
         return Batch(ids, mask, scored.bool(), targets, decoder, scored.nonzero().t())
     predict = torch.zeros_like(mask, dtype=torch.bool)
     for row, example in enumerate(examples):
-        predict[row, example.scored_from - 1 : len(example.ids) - 1] = True
-    targets = torch.cat([torch.tensor(e.ids[e.scored_from :]) for e in examples])
+        predict[row, torch.tensor(example.places, dtype=torch.long) - 1] = True
+    targets = torch.cat([torch.tensor(e.labels, dtype=torch.long) for e in examples])
     return Batch(ids, mask, predict, targets, scored=predict.nonzero().t())
 
 

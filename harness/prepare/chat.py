@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+MARKED = re.compile(r"\{%-?\s*generation\b")
+"""In a template: what it writes from here on is the assistant's own."""
 Turn = dict[str, str]
 """`role` (user, assistant) and `content`, as chat templates take them."""
 PROBE = "xprobex"
@@ -64,6 +67,11 @@ def frame(tokenizer: PreTrainedTokenizerBase) -> Frame:
 def special_tokens(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Tokens that stand for no text."""
     return frozenset(number for number, token in tokenizer.added_tokens_decoder.items() if token.special)
+
+
+def marked(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """The template says itself which of its text is the assistant's."""
+    return bool(MARKED.search(str(tokenizer.chat_template or "")))
 
 
 def rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], call: bool) -> str:

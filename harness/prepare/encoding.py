@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from harness.data import Example, Source
+from harness.data.chats import Chats
 from harness.errors import UserError
 from harness.prepare.batch import Encoded
 from harness.prepare.chat import Turn, turn
@@ -77,6 +79,8 @@ class Encoder:
             prompt = self._cut(example, limit)
             completion, cut = _shortened(self._ended(reference), limit - len(self.starts), source)
             encoded = Encoded(prompt.ids, answer=(*self.starts, *completion), cut=prompt.cut or cut)
+        elif example.turns:
+            encoded = self._conversation(example, reference, limit)
         else:
             whole = self._asked(example)
             # Where both do not fit, an answer may keep half of the room.
@@ -129,12 +133,23 @@ class Encoder:
         ids = self._asked(example, shots)
         if len(ids) <= limit or source.truncate == "error":
             return Prompt(ids, False)
+        if example.turns:
+            return self._later_turns(example, limit, shots)
         fits, longer = 0, len(text)
         while longer - fits > 1:  # the most characters with which the prompt fits
             middle = (fits + longer) // 2
             short = len(self._encoded(example, _kept(text, middle, source.truncate), shots)) <= limit
             fits, longer = (middle, longer) if short else (fits, middle)
         return Prompt(self._encoded(example, _kept(text, fits, source.truncate), shots), True)
+
+    def _later_turns(self, example: Example, limit: int, shots: Sequence[Example]) -> Prompt:
+        """The prompt of a conversation that is too long, without as many of its first exchanges as it must lose."""
+        turns = _asking(example, "")
+        while True:
+            example = replace(example, turns=tuple((each["role"], each["content"]) for each in turns))
+            ids = self._asked(example, shots)
+            if len(ids) <= limit or not (turns := _later(turns)):
+                return Prompt(ids, True)
 
     def _asked(self, example: Example, shots: Sequence[Example] = ()) -> Ids:
         """The whole prompt. Raises UserError where it has no token, as white space may have none."""
@@ -147,7 +162,7 @@ class Encoder:
     def _encoded(self, example: Example, text: str, shots: Sequence[Example]) -> Ids:
         source = self.source.of(example)
         if source.chat:
-            return self.texts.chat(_turns(source, text, shots))
+            return self.texts.chat(_turns(source, example, text, shots))
         whole = self._before(source, shots) + text
         # An encoder reads a whole text, with the tokens that mark its ends; a causal model goes on with it.
         return (
@@ -168,10 +183,29 @@ class Encoder:
         source = self.source.of(example)
         text = source.render(example)
         if source.chat:
-            return self.texts.answer(_turns(source, text, shots), prompt, reference, ended)
+            return self.texts.answer(_turns(source, example, text, shots), prompt, reference, ended)
         before = self._before(source, shots) + text
         ids = self.texts.following(before, prompt, self._lead(example) + reference)
         return (*ids, end_of(self.tokenizer)) if ended else ids
+
+    def _conversation(self, example: Example, reference: str, limit: int) -> Encoded:
+        """A conversation, in which what the assistant says counts."""
+        source = self.source.of(example)
+        assert isinstance(source, Chats)
+        turns, cut = [*_asking(example, ""), turn("assistant", reference)], False
+        ids, own = self.texts.conversation(turns, source.loss == "all")
+        while len(ids) > limit and source.truncate == "left" and (shorter := _later(turns)):
+            turns, cut = shorter, True
+            ids, own = self.texts.conversation(turns, source.loss == "all")
+        if len(ids) > limit and source.truncate == "right":
+            ids, own, cut = ids[:limit], [i for i in own if i < limit], True
+        if not own:
+            raise UserError(
+                f"{example.place}: nothing of the conversation is trained on, since the assistant says nothing in its "
+                f"first {limit} tokens; raise train.max_length, or remove it"
+            )
+        gaps = tuple((a + 1, b) for a, b in pairwise([*own, len(ids)]) if b > a + 1)
+        return Encoded(ids, scored_from=own[0], skipped=gaps, cut=cut)
 
     def _ended(self, reference: str) -> Ids:
         """The same of a decoder, which starts anew."""
@@ -201,7 +235,26 @@ def _kept(text: str, count: int, side: str) -> str:
     return text[len(text) - count :] if side == "left" else text[:count]
 
 
-def _turns(source: Source, text: str, shots: Sequence[Example]) -> list[Turn]:
-    """The user's turn, behind those of solved examples."""
-    solved = [(turn("user", source.render(shot)), turn("assistant", shot.references[0])) for shot in shots]
-    return [*(each for pair in solved for each in pair), turn("user", text)]
+def _later(turns: Sequence[Turn]) -> list[Turn]:
+    """A conversation without its first exchange; empty where it has only one."""
+    opening = [each for each in turns if each["role"] == "system"]
+    rest = [each for each in turns if each["role"] != "system"][2:]
+    return [*opening, *rest] if rest else []
+
+
+def _turns(source: Source, example: Example, text: str, shots: Sequence[Example]) -> list[Turn]:
+    """The turns before the answer, behind those of solved examples, whose system's turns are left out."""
+    asked = _asking(example, text)
+    opening = [each for each in asked if each["role"] == "system"]
+    solved = [
+        each
+        for shot in shots
+        for each in (*_asking(shot, source.render(shot)), turn("assistant", shot.references[0]))
+        if each["role"] != "system"
+    ]
+    return [*opening, *solved, *(each for each in asked if each["role"] != "system")]
+
+
+def _asking(example: Example, text: str) -> list[Turn]:
+    """The turns of a conversation before its answer; of other examples the text, as the user's."""
+    return [turn(role, said) for role, said in example.turns] if example.turns else [turn("user", text)]

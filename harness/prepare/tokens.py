@@ -8,8 +8,9 @@ from functools import cached_property
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import UserError
-from harness.prepare.chat import Frame, Turn, frame, rendered, special_tokens, turn
+from harness.errors import UserError, first_line
+from harness.limits import little
+from harness.prepare.chat import Frame, Turn, frame, marked, rendered, special_tokens, turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -69,6 +70,58 @@ class Texts:
             else:
                 ids = (*ids, end_of(self.tokenizer))
         return self.checked(ids)
+
+    def conversation(self, turns: Sequence[Turn], every: bool) -> tuple[Ids, list[int]]:
+        """The ids of turns, the last of which is an answer, and the positions of those that the assistant says: in all
+        of its turns, or in the last alone. Where the template marks them they are what it marks; else a turn begins
+        where the template has called for it, and ends with its end token, as in `answer`. Raises UserError."""
+        if marked(self.tokenizer):
+            return self._marked(turns, every)
+        *before, last = turns
+        prompt = self.chat(before)
+        ids = (*prompt, *self.answer(before, prompt, last["content"]))
+        own = [*range(len(prompt), len(ids))]
+        if every and any(each["role"] == "assistant" for each in before):
+            own = [*self._earlier(before), *own]
+        return ids, own
+
+    def _marked(self, turns: Sequence[Turn], every: bool) -> tuple[Ids, list[int]]:
+        """The same by the template's marks."""
+        try:
+            with little():
+                made: Any = self.tokenizer.apply_chat_template(
+                    list(turns), tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+                )
+        except Exception as error:  # a template is a program, which may fail in any way
+            raise UserError(f"the model's chat template refuses these turns ({first_line(error)})") from None
+        ids = self.checked(tuple(made["input_ids"]))
+        own = [i for i, said in enumerate(made["assistant_masks"]) if said]
+        first = 0 if every else len(self._bare(rendered(self.tokenizer, turns[:-1], call=False)))
+        return ids, [i for i in own if i >= first]
+
+    def _earlier(self, turns: Sequence[Turn]) -> list[int]:
+        """The positions of the assistant's turns in the prompt that these turns make."""
+        text, found = self._called(turns), []
+        read = self.tokenizer(text, add_special_tokens=False, verbose=False, return_offsets_mapping=True)
+        for number, each in enumerate(turns):
+            if each["role"] != "assistant":
+                continue
+            called = self._called(turns[:number])
+            upto = rendered(self.tokenizer, turns[: number + 1], call=False)
+            said = text.find(each["content"].strip(), len(called)) + len(each["content"].strip())
+            if not text.startswith(called) or not len(called) < said <= len(upto):
+                raise UserError(
+                    "data.loss=all: the model's chat template writes an earlier answer otherwise than it asks for one, "
+                    "so that it cannot be trained on as it will be asked; use data.loss=last"
+                )
+            end = next((i for i in range(len(upto), said - 1, -1) if text.startswith(upto[:i])), said)
+            own = [i for i, (start, _) in enumerate(read["offset_mapping"]) if len(called) <= start < end]
+            closing = [i for i in own if read["input_ids"][i] in self.special and read["offset_mapping"][i][0] >= said]
+            if closing:
+                run = takewhile(lambda i: read["input_ids"][i] in self.special, range(closing[0], own[-1] + 1))
+                own = [*range(own[0], closing[0]), *run]
+            found += own
+        return found
 
     @cached_property
     def frame(self) -> Frame:

@@ -173,7 +173,7 @@ def test_a_csv_row_of_another_width_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("choice", ["csv", "jsonl", "hub"])
 def test_a_source_must_be_named(choice: str) -> None:
     (line,) = problems(f"data={choice}", "data.prompt=x", "data.answer=y")
-    assert line == f"data={choice}: give data.path=FOLDER or data.hub_id=…"
+    assert line == f"data={choice}: give data.path=FOLDER, data.path=FILE or data.hub_id=…"
     assert problems(f"data={choice}", "data.hub_id=x") == (
         "data.prompt: is missing; give data.prompt=…",
         "data.answer: is missing; give data.answer=…",
@@ -340,7 +340,7 @@ def test_a_row_of_each_task(
 
 
 def test_every_task_is_tested() -> None:
-    own = {"csv", "jsonl", "hub", "mix", "e2e", "cuisine", "restaurants", "dialogsum", "gsm8k", "wikitext", "glue/sst2"}
+    own = {"csv", "jsonl", "hub", "mix", "chat", "e2e", "cuisine", "restaurants", "dialogsum", "gsm8k", "wikitext", "glue/sst2"}
     assert set(CHOICES) == own | set(ROWS)
     assert len([name for name in CHOICES if name.startswith("glue/")]) == 9
     assert len([name for name in CHOICES if name.startswith("super_glue/")]) == 8

@@ -1,0 +1,135 @@
+"""Conversations: turns of roles, in the forms of OpenAI (`messages`) and ShareGPT (`conversations`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from harness.data import Example, Source, Splits, Templates
+from harness.data.splits import Names, Shares, division, places, splits_of
+from harness.data.tables import Row, read_hub, read_table
+from harness.errors import UserError, nearest
+from harness.settings import Name
+from harness.texts import refuse_half_pairs
+
+COLUMNS = ("messages", "conversations")
+ROLES = {"system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant"}
+"""What files call a role, and what chat templates do."""
+Turns = tuple[tuple[str, str], ...]
+"""Role and text of each."""
+
+
+class Chats(Source):
+    """Conversations of a system's turn, if any, and of user and assistant in turn, which the model's chat template
+    writes. What is trained on are the assistant's turns; the last of them is the answer that a test example asks for.
+    """
+
+    chat: bool = True
+    prompt: Templates = ""
+    """Not used: the chat template writes the turns."""
+    path: Name | None
+    """Folder of the files, or one file; None: from the hub."""
+    files: Names
+    hub_id: Name | None
+    hub_name: Name | None
+    """Configuration of the data set; None: its only one."""
+    revision: Name
+    hub_splits: Names
+    shares: Shares
+    """Of splits that name the same place."""
+    seed: int
+    column: Name | None
+    """Of the turns; None: the first of `COLUMNS` that a row has."""
+    loss: Literal["all", "last"]
+    """Which of the assistant's turns are trained on."""
+    system: str | None = Field(default=None)
+    """The system's turn of conversations that have none."""
+
+    def problems(self) -> list[str]:
+        wrong = [line for line in super().problems() if not line.startswith("data.prompt: is empty")]
+        if self.path is None and self.hub_id is None:
+            wrong.append(f"data={self.name}: give data.path=FILE, data.path=FOLDER or data.hub_id=…")
+        return wrong
+
+    def outcome(self) -> dict[str, Any]:
+        return super().outcome() | {"loss": self.loss} | division(self.path, self.shares, self.seed)
+
+    def render(self, example: Example) -> str:
+        return example.source
+
+    def load(self) -> Splits:
+        if self.path is not None:
+            folder, names = places(self.path, self.files)
+            key, tables = "data.files", {name: read_table(folder, name, None) for name in names.distinct()}
+        else:
+            assert self.hub_id is not None
+            names, key = self.hub_splits, "data.hub_splits"
+            tables = read_hub(self.hub_id, self.hub_name, self.revision, names.distinct())
+        examples = {
+            name: [self._example(row, f"{name}, row {number}") for number, row in enumerate(rows, 1)]
+            for name, rows in tables.items()
+        }
+        return splits_of(examples, names, self.shares, self.seed, key)
+
+    def _example(self, row: Row, place: str) -> tuple[str, Example]:
+        """What a conversation's prompt is known by, and its example. Raises UserError."""
+        turns = checked(read_turns(row, self.column, place), place)
+        if self.system is not None and turns[0][0] != "system":
+            turns = (("system", self.system), *turns)
+        *before, (_, answer) = turns
+        source = "\n".join(f"{role}: {text}" for role, text in before)
+        return source, Example(source, (answer,), place=place, turns=tuple(before))
+
+
+def read_turns(row: Row, column: str | None, place: str) -> list[tuple[str, str]]:
+    """The turns that a row has, their roles as the file calls them. Raises UserError."""
+    named = column or next((each for each in COLUMNS if each in row), None)
+    if named is None or named not in row:
+        wanted = column or " or ".join(COLUMNS)
+        raise UserError(f"{place}: has no column {wanted}; {nearest(column or COLUMNS[0], list(row))} (data.column)")
+    turns = row[named]
+    if not isinstance(turns, Sequence) or isinstance(turns, str) or not turns:
+        raise UserError(f"{place}: {named} is no list of turns; write [{{role: user, content: …}}, …]")
+    return [_turn(turn, f"{place}, turn {number}") for number, turn in enumerate(turns, 1)]
+
+
+def _turn(turn: Any, place: str) -> tuple[str, str]:
+    """Role and text of a turn. Raises UserError."""
+    if not isinstance(turn, dict):
+        raise UserError(f"{place}: is no object; write {{role: user, content: …}}")
+    if turn.get("tool_calls") or turn.get("function_call"):
+        raise UserError(f"{place}: calls a tool, which is not trained on; remove the conversation")
+    role, content = turn.get("role") or turn.get("from"), turn.get("content", turn.get("value"))
+    if isinstance(content, list):
+        kinds = [part.get("type") if isinstance(part, dict) else None for part in content]
+        if other := [kind for kind in kinds if kind != "text"]:
+            raise UserError(f"{place}: has a part of the type {other[0]}; only text is read, so remove it")
+        content = "".join(str(part.get("text", "")) for part in content)
+    if not isinstance(content, str) or not content.strip():
+        raise UserError(f"{place}: is empty; give it a text, or remove the conversation")
+    refuse_half_pairs(content, place)
+    return str(role), content
+
+
+def checked(turns: Sequence[tuple[str, str]], place: str) -> Turns:
+    """The turns by the names of chat templates: a system's first, if any, then user and assistant in turn, ending with
+    an answer. Raises UserError."""
+    known: list[tuple[str, str]] = []
+    for number, (role, text) in enumerate(turns, 1):
+        where = f"{place}, turn {number}"
+        if role not in ROLES:
+            raise UserError(f"{where}: has the role {role}; known are {', '.join(ROLES)}")
+        role = ROLES[role]
+        before = known[-1][0] if known else None
+        if role == "system" and before is not None:
+            raise UserError(f"{where}: a system's turn comes first, or not at all")
+        if role == before:
+            raise UserError(f"{where}: two turns of the {role} follow one another; join them")
+        if role == "assistant" and before in (None, "system"):
+            raise UserError(f"{where}: the assistant answers nobody; let the user begin")
+        known.append((role, text))
+    if known[-1][0] != "assistant":
+        raise UserError(f"{place}: ends with a turn of the {known[-1][0]}, so that there is no answer to train on")
+    return tuple(known)
