@@ -12,6 +12,7 @@ from harness.errors import INTERRUPTED, UserError, refuse, run_command
 from harness.launch.interrupts import raise_once
 from harness.places import take_folders
 
+SHOW = "--show-example"
 COMMANDS = {path.stem.replace("_", "-"): path.stem for path in (Path(__file__).parent / "commands").glob("[!_]*.py")}
 """A file there is a command: `main(arguments)` is what it does."""
 
@@ -24,7 +25,8 @@ def main() -> None:
         if "--version" in sys.argv[1:]:
             print(f"peft-harness {harness.__version__}")
             return
-        name, *rest = sys.argv[1:] or ["run"]
+        words = [word for word in sys.argv[1:] if word != SHOW]
+        name, *rest = ["show-example", *words] if SHOW in sys.argv else words or ["run"]
         if name in COMMANDS and name != "run":
             sys.exit(run_command(lambda: command(name).main(rest)))
         command("run").main()  # takes a second to import, in which somebody may press Ctrl-C

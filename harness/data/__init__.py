@@ -22,7 +22,7 @@ from harness.texts import missing, refuse_half_pairs
 
 extend("data", __path__)
 
-OUTCOME = ("classes", "head", "metrics", "multiline", "stop", "truncate", "chat", "template_seed")
+OUTCOME = ("boundary", "classes", "head", "metrics", "multiline", "stop", "truncate", "chat", "template_seed")
 """Settings of a source that can change a run's outcome, besides its prompt and its content."""
 
 
@@ -85,6 +85,10 @@ class Source(Settings):
     chat: bool = False
     """The prompt is put to the model as a user's turn of its chat template."""
 
+    boundary: str | None = None
+    """Text between prompt and answer; None: a space, unless the prompt ends in white space. A chat template has its
+    own."""
+
     @abstractmethod
     def load(self) -> Splits:
         """The examples. Raises UserError that names the file and the line."""
@@ -123,6 +127,10 @@ class Source(Settings):
             lines.append("data.prompt: is empty; give a Jinja template")
         if unknown := [name for name in self.metrics if name not in families()]:
             lines.append(f"data.metrics: there is no {unknown[0]}; {nearest(unknown[0], families())}")
+        if self.boundary is not None and (self.chat or self.head_classes is not None):
+            lines.append(
+                "data.boundary: is of a text that goes on; leave it out under data.chat=true and data.head=true"
+            )
         if self.chat and self.head_classes is not None:
             lines.append("data.chat=true: a classification head reads plain text; use data.head=false, or chat=false")
         return lines

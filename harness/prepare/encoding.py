@@ -124,6 +124,8 @@ class Encoder:
     def _lead(self, example: Example) -> str:
         """What stands between prompt and answer."""
         source = self.source.of(example)
+        if source.boundary is not None:
+            return source.boundary
         return "" if source.chat or source.render(example)[-1:].isspace() else " "
 
     def _cut(self, example: Example, limit: int, shots: Sequence[Example] = ()) -> Prompt:

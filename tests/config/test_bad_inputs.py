@@ -52,7 +52,7 @@ def check(result: subprocess.CompletedProcess[str], count: int = 1) -> list[str]
         (["train.warmup_steps=6"], "train.warmup_steps=6", "train.steps=6"),
         (["train.time_limit=-1"], "train.time_limit=-1", "greater than 0"),
         (["method.r=16"], "method.r:", "did you mean method.rank?"),
-        (["train.epochs=3"], "train.epochs:", "did you mean train.steps?"),
+        (["train.num_train_epochs=3"], "train.num_train_epochs:", "did you mean train.epochs?"),
         (["train.learning_rate=1e-3"], "train.learning_rate:", "did you mean method.lr?"),
         (["targets.target_modules=[q_proj]"], "targets.target_modules:", "did you mean targets.modules?"),
         (["seeds=0,1"], "seeds: unknown key", "did you mean seed?"),
