@@ -128,9 +128,7 @@ class Source(Settings):
         if unknown := [name for name in self.metrics if name not in families()]:
             lines.append(f"data.metrics: there is no {unknown[0]}; {nearest(unknown[0], families())}")
         if self.boundary is not None and (self.chat or self.head_classes is not None):
-            lines.append(
-                "data.boundary: is of a text that goes on; leave it out under data.chat=true and data.head=true"
-            )
+            lines.append("data.boundary: is of a text that goes on; leave it out with data.chat=true or data.head=true")
         if self.chat and self.head_classes is not None:
             lines.append("data.chat=true: a classification head reads plain text; use data.head=false, or chat=false")
         return lines

@@ -27,9 +27,10 @@ def read(text: str) -> list[tuple[bool, int, str, str]]:
     return [(m[2] == "*", int(m[3]), m[4], ast.literal_eval(m[5])) for m in found if m]
 
 
-@pytest.mark.parametrize(
-    "more", [(), ("data.chat=true", "model=smollm2_135m"), ("data.boundary=' = '",), ("data.boundary=''",)]
-)
+CHAT = ("data.chat=true", "model=smollm2_135m")
+
+
+@pytest.mark.parametrize("more", [(), CHAT, ("data.boundary=' = '",), ("data.boundary=''",)])
 def test_what_is_shown_is_what_is_trained_on(more: tuple[str, ...]) -> None:
     settings = compose_settings([*TINY, "train.max_length=900", *more])
     rows = read(shown(settings, 1))
