@@ -5,7 +5,7 @@ SWEEP ?= quickstart
 RESULTS ?= results
 ARGS ?=
 NAME ?=
-FORMAT ?= markdown
+FORMAT ?=
 NUMERICAL = $(addprefix tests/,measure/test_device_memory.py measure/test_ledger.py measure/test_peak_memory.py memory/test_forecast.py \
 	memory/test_planner.py methods/test_contract.py methods/test_low_rank.py methods/test_own_methods.py \
 	methods/test_peft_methods.py methods/test_soft_prompts.py metrics/test_metrics.py metrics/test_metrics_e2e.py \
@@ -34,13 +34,13 @@ $(READY): requirements.lock pyproject.toml
 sweep: $(READY) ## Run a sweep and print its table: SWEEP=quickstart, ARGS="train.steps=100", RESULTS=results, NAME=longer.
 	@code=0; $(RUN) -m harness +sweep=$(SWEEP) results=$(RESULTS) $(if $(NAME),hydra.sweeper.name=$(NAME)) $(ARGS) || code=$$?; \
 	case "$$code $(ARGS)" in *--dry-run*|2*|130*) exit $$code;; esac; \
-	$(RUN) -m reports $(or $(NAME),$(SWEEP)) --results $(RESULTS) --format $(FORMAT) && exit $$code
+	$(RUN) -m reports $(or $(NAME),$(SWEEP)) --results $(RESULTS) $(if $(FORMAT),--format $(FORMAT)) && exit $$code
 
 report: $(READY) ## Print a sweep's table again: SWEEP=quickstart, FORMAT=markdown, csv or latex.
-	@$(RUN) -m reports $(SWEEP) --results $(RESULTS) --format $(FORMAT)
+	@$(RUN) -m reports $(SWEEP) --results $(RESULTS) $(if $(FORMAT),--format $(FORMAT))
 
-paper: $(READY) ## Show a published table with ours beside it: NAME=lora_rank_ablation; without NAME, list them.
-	@$(RUN) -m reports paper $(NAME) --results $(RESULTS) $(ARGS)
+paper: $(READY) ## A published table with ours beside it, the committed results where RESULTS has none: NAME=lora_rank_ablation.
+	@$(RUN) -m reports paper $(NAME) --results $(if $(wildcard $(RESULTS)/sweeps/papers),$(RESULTS),docs/results) $(ARGS)
 
 page: $(READY) ## Write one HTML file to explore all runs of RESULTS; ARGS="--output FILE".
 	@$(RUN) -m reports page --results $(RESULTS) $(ARGS)

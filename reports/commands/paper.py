@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import Parser
-from reports.formats.export import TEXTS, exported
+from reports.formats.export import TEXTS, exported, tidy_frame
 from reports.formats.output import deliver, folder
 from reports.formats.render import render
 from reports.published.files import Paper, paper_names, read_paper
@@ -74,6 +74,10 @@ def main(arguments: Sequence[str]) -> int:
         text = listed()
     else:
         tables = _tables(options.name, options.results or [Path("results")], options.sweep)
-        text = str(exported(tables, options.format)) if options.format in TEXTS else render(tables, options.format)
+        text = (
+            str(exported(tidy_frame(tables), options.format))
+            if options.format in TEXTS
+            else render(tables, options.format)
+        )
     deliver(text, options.output)
     return 0

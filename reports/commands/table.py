@@ -7,14 +7,19 @@ import ast
 import contextlib
 import importlib
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Unpack
 
 from harness.errors import Parser, UserError
+from harness.files import write_atomically
+from reports.formats.columns import chosen, chosen_raw
 from reports.formats.export import FORMATS, exported
 from reports.formats.output import deliver, folder, write
 from reports.formats.render import render
+from reports.formats.terminal import to_terminal
 from reports.read.runs import listed, load_all, sweep_names
 from reports.tables._build import noted
 from reports.tables.methods import sweeps_table
@@ -26,6 +31,8 @@ Turn the records of a sweep into tables. Without SWEEP, list the sweeps in the r
 
 Rows are ranked only where they differ in nothing but what the table is about, and only as far as a paired bootstrap
 over the test examples tells them apart. Rows that failed or have not been run are shown as such."""
+
+TERMINAL = "terminal"
 
 COMMANDS = Path(__file__).parent
 """A file there is a command: `main(arguments)` is what it does, the first line of its docstring what the help says."""
@@ -62,9 +69,16 @@ def parser() -> Parser:
     )
     options.add_argument(
         "--format",
-        choices=("markdown", "latex", "html", *FORMATS),
-        default="markdown",
-        help="markdown (default); latex: booktabs; html: a page; csv, json, parquet: raw numbers, a line a run",
+        choices=(TERMINAL, "markdown", "latex", "tabular", "html", *FORMATS),
+        help="terminal: the columns that fit it (default on one); markdown (default elsewhere); latex: a float with "
+        "booktabs; tabular: that alone, to \\input; html: a page; csv, json, parquet: raw numbers, a line a run",
+    )
+    options.add_argument(
+        "--columns",
+        metavar="NAME,…",
+        type=lambda text: tuple(filter(None, (name.strip() for name in text.split(",")))),
+        default=(),
+        help="show these alone, by their headings or, as in csv, their keys, such as label,bleu,verdict",
     )
     options.add_argument(
         "--table",
@@ -109,9 +123,15 @@ def report(
     results: Path | Sequence[Path], names: Sequence[str], form: str, which: str, **options: Unpack[Options]
 ) -> str:
     """The text of the report, in any format but Parquet. Raises UserError."""
-    if form not in FORMATS:
-        return render(tables_for(results, names, which, **options), form)
-    return str(exported(tables_for(results, names, "methods" if which == "auto" else which, **options), form))
+    columns = options.get("columns", ())
+    if form in FORMATS:
+        raw = tables_for(results, names, "methods" if which == "auto" else which, **options)
+        return str(exported(chosen_raw(raw, columns), form))
+    tables = chosen(tables_for(results, names, which, **options), columns)
+    if form == TERMINAL:
+        width = get_terminal_size().columns
+        return "\n".join(to_terminal(table, width) for table in tables)
+    return render(tables, form)
 
 
 def tables_for(
@@ -153,12 +173,28 @@ def tables_of(asked: Asked, which: str) -> list[Table]:
 def main(arguments: Sequence[str]) -> int:
     """Print or write the tables. Raises UserError."""
     asked = parser().parse_args(arguments)
-    results, form = asked.results or [Path("results")], asked.format
-    options: Options = {"score": asked.score, "allow": asked.allow, "reach": asked.reach}
+    results = asked.results or [Path("results")]
+    on_terminal = asked.output is None and sys.stdout is not None and sys.stdout.isatty()
+    form = asked.format or (TERMINAL if on_terminal else "markdown")
+    options: Options = {"score": asked.score, "allow": asked.allow, "reach": asked.reach, "columns": asked.columns}
     if form != "parquet":
         deliver(report(results, asked.sweeps, form, asked.table, **options), asked.output)
+        if form == TERMINAL and asked.format is None and asked.sweeps:
+            _keep_whole(results, asked.sweeps, asked.table, options)
     elif asked.output is None:
         raise UserError("--format parquet: is no text; name a file with --output")
     else:
-        write(asked.output, exported(tables_for(results, asked.sweeps, asked.table, **options), form))
+        raw = tables_for(results, asked.sweeps, asked.table, **options)
+        write(asked.output, exported(chosen_raw(raw, asked.columns), form))
     return 0
+
+
+def _keep_whole(results: Sequence[Path], sweeps: Sequence[str], which: str, options: Options) -> None:
+    """Write the tables as Markdown, with all columns and notes, beside the results, and say where."""
+    name = "_".join(sweeps).replace("/", "_")
+    path = results[0] / "tables" / f"{name}{'' if which == 'auto' else f'_{which}'}.md"
+    whole: Options = {**options, "columns": ()}
+    with contextlib.suppress(OSError):  # of results that one may only read
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, report(results, sweeps, "markdown", which, **whole))
+        print(f"all columns and notes: {path}", file=sys.stderr)

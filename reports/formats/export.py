@@ -22,9 +22,8 @@ def tidy_frame(tables: list[Table]) -> pd.DataFrame:
     return frame.drop_duplicates(["sweep", "run_id"] if "run_id" in frame else None, ignore_index=True)
 
 
-def exported(tables: list[Table], form: str) -> str | bytes:
-    """The frame in one of FORMATS; JSON is a list of objects, in which nothing known is null."""
-    frame = tidy_frame(tables)
+def exported(frame: pd.DataFrame, form: str) -> str | bytes:
+    """A frame in one of FORMATS; JSON is a list of objects, in which nothing known is null."""
     if form == "parquet":
         buffer = io.BytesIO()
         frame.to_parquet(buffer, index=False)

@@ -33,10 +33,10 @@ LATEX_SPECIAL = str.maketrans(
 
 
 def render(tables: list[Table], form: str) -> str:
-    """Tables in the format `markdown`, `latex` or `html` (a whole document), ending in a newline."""
+    """Tables in the format `markdown`, `latex`, `tabular` or `html` (a whole document), ending in a newline."""
     if form == "html":
         return document(tables)
-    return "\n".join((to_markdown if form == "markdown" else to_latex)(table) for table in tables)
+    return "\n".join(FORMS[form](table) for table in tables)
 
 
 def to_markdown(table: Table) -> str:
@@ -63,14 +63,15 @@ def _markdown_cell(cell: Cell) -> str:
     return " ".join((markdown(cell.text), *marks))
 
 
+def to_tabular(table: Table) -> str:
+    """The tabular alone, to be read by \\input; what a caption and notes could say stands before it, as comments."""
+    said = [f"{table.title}.", *table.paragraphs, *(f"{mark} {text}".strip() for mark, text in table.notes)]
+    lines = ["% Needs \\usepackage{booktabs}.", *(f"% {' '.join(text.split())}" for text in said), _grid(table)]
+    return "\n".join(lines) + "\n"
+
+
 def to_latex(table: Table) -> str:
     """A float with booktabs rules, shrunk to the line's width if it is wider, and its notes."""
-    frame = pd.DataFrame(
-        [[_latex_cell(cell) for cell in row] for row in table.rows],
-        columns=[latex(heading.text) for heading in table.headings],
-    )
-    aligned = "".join("r" if heading.numeric else "l" for heading in table.headings)
-    grid = frame.style.hide(axis="index").to_latex(hrules=True, column_format=aligned)
     notes = [f"{_raised(mark) if mark else ''}{latex(text)}\\par" for mark, text in table.notes]
     caption = " ".join(latex(text) for text in (f"{table.title}.", *table.paragraphs))
     lines = [
@@ -79,13 +80,23 @@ def to_latex(table: Table) -> str:
         f"\\caption{{{caption}}}",
         "\\centering",
         "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
-        f"{grid.strip()}%",
+        f"{_grid(table)}%",
         "}",
         "\\par\\medskip\\raggedright\\footnotesize",
         *notes,
         "\\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _grid(table: Table) -> str:
+    """The tabular; the best score, and those that are tied with it, are bold."""
+    frame = pd.DataFrame(
+        [[_latex_cell(cell) for cell in row] for row in table.rows],
+        columns=[latex(heading.text) for heading in table.headings],
+    )
+    aligned = "".join("r" if heading.numeric else "l" for heading in table.headings)
+    return str(frame.style.hide(axis="index").to_latex(hrules=True, column_format=aligned)).strip()
 
 
 def latex(text: str) -> str:
@@ -95,13 +106,16 @@ def latex(text: str) -> str:
 
 def _latex_cell(cell: Cell) -> str:
     """The text, then its marks, raised."""
-    return latex(cell.text) + "".join(_raised(mark) for mark in cell.marks)
+    text = f"\\textbf{{{latex(cell.text)}}}" if cell.best else latex(cell.text)
+    return text + "".join(_raised(mark) for mark in cell.marks)
 
 
 def _raised(mark: str) -> str:
     """A mark as a superscript."""
     return f"\\textsuperscript{{{latex(mark)}}}"
 
+
+FORMS = {"markdown": to_markdown, "latex": to_latex, "tabular": to_tabular}
 
 STYLE = """\
 body { font: 15px/1.45 system-ui, sans-serif; margin: 1.5rem; color-scheme: light dark }
@@ -140,7 +154,8 @@ def to_html(table: Table) -> str:
 
 def _html_cell(cell: Cell) -> str:
     """The text, then its marks, raised."""
-    return html.escape(cell.text) + "".join(map(_raised_html, cell.marks))
+    text = f"<b>{html.escape(cell.text)}</b>" if cell.best else html.escape(cell.text)
+    return text + "".join(map(_raised_html, cell.marks))
 
 
 def _raised_html(mark: str) -> str:

@@ -14,7 +14,8 @@ from harness.errors import UserError
 from harness.results.folder import RunFolder
 from harness.results.sweep_files import read_sweep, recorded_sweeps
 from reports.read.run import NOT_RUN, Run
-from reports.read.runs import all_runs
+from reports.read.runs import all_runs, is_results
+from reports.read.runs import folders as result_folders
 
 POINTS = 200
 """Points of a curve that are kept, and of a page of more than `MANY` runs."""
@@ -34,17 +35,10 @@ class Shown:
 
 def folders(paths: Sequence[Path]) -> list[Path]:
     """The results folders among those given, or below them. Raises UserError where there is none in one."""
-    results: dict[Path, None] = {}
-    for path in paths:
-        below = [path] if _is_results(path) else sorted(each for each in path.glob("**/") if _is_results(each))
-        if not below:
-            raise UserError(f"--results {path}: no runs there; run one (python -m harness) or name another folder")
-        results |= dict.fromkeys(below)
-    return list(results)
-
-
-def _is_results(path: Path) -> bool:
-    return any(folder.record.exists() for folder in RunFolder.all_of(path)) or bool(recorded_sweeps(path))
+    found = result_folders(paths)
+    if bare := [path for path in found if not is_results(path)]:
+        raise UserError(f"--results {bare[0]}: no runs there; run one (python -m harness) or name another folder")
+    return found
 
 
 def collect(results: Iterable[Path]) -> tuple[list[Shown], list[str]]:

@@ -6,7 +6,7 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +24,8 @@ from harness.results.record import Record
 from harness.results.sweep_files import read_sweep, recorded_sweeps, sweep_files
 from reports.read.run import NOT_RUN, Run, once_each, one_of, told_apart
 
+SINGLE = "single_runs"
+"""What runs that no sweep asked for are asked for under."""
 HASHED = re.compile(r".+-[0-9a-f]{12}")
 """An id that the harness made of a run's key."""
 
@@ -63,9 +65,18 @@ class UnusablePredictions(ValueError):
     """Predictions that are absent or not what the record says; the message says why in one line."""
 
 
+def is_results(path: Path) -> bool:
+    """A folder holds runs, or what was asked of sweeps."""
+    return any(folder.record.exists() for folder in RunFolder.all_of(path)) or bool(recorded_sweeps(path))
+
+
 def folders(results: Path | Sequence[Path]) -> list[Path]:
-    """One results folder or several, each once."""
-    return list(dict.fromkeys([results] if isinstance(results, Path) else results))
+    """One results folder or several, each once; in place of one that is none itself, those below it."""
+    found: list[Path] = []
+    for path in [results] if isinstance(results, Path) else results:
+        below = [] if is_results(path) else sorted(each for each in path.glob("**/") if is_results(each))
+        found += below or [path]
+    return list(dict.fromkeys(found))
 
 
 def listed(results: Path | Sequence[Path]) -> str:
@@ -74,8 +85,11 @@ def listed(results: Path | Sequence[Path]) -> str:
 
 
 def sweep_names(results: Path | Sequence[Path]) -> list[str]:
-    """The names of the sweeps in results folders, sorted. Raises UserError where there is none."""
-    names = sorted({name for folder in folders(results) for name in recorded_sweeps(folder)})
+    """The names of the sweeps in results folders, sorted, and `SINGLE` where there are runs of none. Raises UserError
+    where there is neither."""
+    places = folders(results)
+    names = sorted({name for folder in places for name in recorded_sweeps(folder)})
+    names += [SINGLE] if SINGLE not in names and _single(places) else []
     if not names:
         raise UserError(
             f"{listed(results)}: no sweeps there; run one (python -m harness +sweep=NAME) or name another --results"
@@ -87,7 +101,9 @@ def load_sweep(results: Path | Sequence[Path], name: str) -> Sweep:
     """What was asked under a sweep's name in any of the folders, with the records that any of them has, whatever the
     folders' order. Raises UserError where the sweep is absent or not one."""
     places = folders(results)
-    listed = read_sweep(places, name)
+    alone = _single(places) if name == SINGLE and not has_sweep(places, SINGLE) else []
+    listed: dict[str, Any] = {"question": "Runs that no sweep asked for.", "runs": alone}
+    listed = listed if alone else read_sweep(places, name)
     chosen = [one_of([load_run(place, run) for place in places]) for run in listed["runs"]]
     once, more, split = once_each([run for run, _ in chosen])
     own = [run for run in once if run.tuned and run.tuned.default]
@@ -98,7 +114,25 @@ def load_sweep(results: Path | Sequence[Path], name: str) -> Sweep:
 
 def has_sweep(results: Sequence[Path], name: str) -> bool:
     """Whether something was asked under a sweep's name in one of the folders."""
-    return any(sweep_files(folder, name) for folder in results)
+    return any(sweep_files(folder, name) for folder in folders(results))
+
+
+def _single(places: Sequence[Path]) -> list[dict[str, Any]]:
+    """The runs that no sweep of their folder asked for, as a sweep would list them, the earliest first."""
+    found: dict[str, tuple[str, str]] = {}
+    for place in places:
+        asked = {run["id"] for name in recorded_sweeps(place) for run in _asked(place, name)}
+        for run in (each.run for each in RunFolder.all_of(place) if each.run not in asked and each.record.exists()):
+            record = load_run(place, {"id": run, "label": run, "overrides": ""}).record
+            found.setdefault(run, (record.started, record.label) if record else ("", run))
+    return [{"id": run, "label": found[run][1], "overrides": ""} for run in sorted(found, key=lambda run: found[run])]
+
+
+def _asked(place: Path, name: str) -> list[dict[str, Any]]:
+    """The runs that a sweep lists; none where its file cannot be read, which whoever asks for the sweep is told."""
+    with suppress(UserError):
+        return list(read_sweep([place], name)["runs"])
+    return []
 
 
 def all_runs(results: Path) -> list[Run]:

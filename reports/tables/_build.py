@@ -11,7 +11,7 @@ from reports.read.rows import Group, table_rows
 from reports.read.run import Run
 from reports.read.runs import Sweep, finite
 from reports.statistics.scores import is_positive, over_seeds, title_of
-from reports.statistics.verdicts import STILL, Comparison, Verdict, is_trained
+from reports.statistics.verdicts import BEST, STILL, TIED, Comparison, Verdict, is_trained
 from reports.values import columns as c
 from reports.values.frame import quality_column, quality_columns, why_missing
 from reports.values.notes import (
@@ -28,6 +28,11 @@ from reports.values.notes import (
 )
 from reports.values.protocol import reference_lines
 from reports.values.table import MISSING, PLUS_MINUS, Cell, Heading, Table
+
+OVER_SEEDS = "over_seeds"
+"""Key of the column of a score's interval over seeds, which the frame, a line a run, has not."""
+FIRST = ("verdict", "change", "trainable_parameters", "train_peak_bytes", "train_tokens_per_second")
+"""Columns that matter most behind the row, its status and its score."""
 
 
 def noted(table: Table, *sweeps: Sweep) -> Table:
@@ -56,7 +61,7 @@ def build(
     headings, cells, absent = [], [], []
     for column in shown:
         if column.key == "seeds":
-            headings.append(Heading(column.title, True))
+            headings.append(Heading(column.title, True, column.key))
             cells.append([_seeds(row, footnotes) for row in rows])
             continue
         values = frame[column.key]
@@ -65,18 +70,19 @@ def build(
             absent.append(column)
             continue
         unit, known = _texts(column, values, owners)
-        headings.append(Heading(_heading(column, unit), column.kind != "text"))
+        headings.append(Heading(_heading(column, unit), column.kind != "text", column.key))
         path = column.field or fields.get(column.key)
         cells.append([_cell(row, column, known.get(row.id), path, comparison, footnotes) for row in rows])
         if several and (score := comparison.score) and column.key == quality_column(score):
             of = " of the geometric mean" if is_positive(score) else ""
-            headings.append(Heading(f"{title_of(score)} over seeds [95% t interval{of}]", True))
+            headings.append(Heading(f"{title_of(score)} over seeds [95% t interval{of}]", True, OVER_SEEDS))
             cells.append([_seed_interval(row, column, score, footnotes) for row in rows])
     lines = reference_lines(sweep) if comparison.score else []
     lines += explanations(sweep, rows, comparison, [column.key for column in shown])
     lines += absences(sweep, [(column.title, column.field) for column in absent if column.field])
     marked = [*footnotes.marked, *(("", line) for line in lines)]
-    return Table(title, paragraphs, tuple(headings), tuple(zip(*cells, strict=True)), tuple(marked), frame)
+    first = (shown[0].key, "status", quality_column(comparison.score or ""), *FIRST)
+    return Table(title, paragraphs, tuple(headings), tuple(zip(*cells, strict=True)), tuple(marked), frame, first)
 
 
 def _texts(column: c.Column, values: pd.Series[Any], owners: pd.Series[str]) -> tuple[str, dict[str, str]]:
@@ -133,7 +139,8 @@ def _cell(
         low, high = c.written(column.kind, [verdict.interval.low, verdict.interval.high])[1]
         return Cell(f"{c.written(column.kind, [verdict.change])[1][0]} [{low}, {high}]")
     if text is not None or column.key == "verdict":
-        return Cell(text or "", _marks(row, column, verdict, comparison, footnotes))
+        best = verdict.word in (BEST, TIED) and column.key == quality_column(comparison.score or "")
+        return Cell(text or "", _marks(row, column, verdict, comparison, footnotes), best)
     if run.done is None:
         return Cell(MISSING)
     if column.key == "change":

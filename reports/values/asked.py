@@ -18,6 +18,8 @@ class Options(TypedDict, total=False):
     """None: accuracy, BLEU or the task's first."""
     allow: Sequence[str]
     """Fields of the key in which rows may differ."""
+    columns: Sequence[str]
+    """Those that are shown alone; empty: all."""
     reach: float | None
     """A validation loss: what it took to come down to it."""
 

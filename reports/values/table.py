@@ -16,6 +16,8 @@ class Heading:
 
     text: str
     numeric: bool
+    key: str = ""
+    """Of the frame's column that it shows, where it shows one."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Cell:
 
     text: str
     marks: tuple[str, ...] = ()
+    best: bool = False
+    """The score of a row that is the best, or that nothing tells from it."""
 
 
 @dataclass(frozen=True)
@@ -38,3 +42,5 @@ class Table:
     """(mark, text); the mark is empty where the note is about the whole table."""
     frame: pd.DataFrame
     """The same as raw numbers, a line a run."""
+    first: tuple[str, ...] = ()
+    """Keys of the columns that matter most, in their order, where there is not room for all."""

@@ -30,7 +30,7 @@ from harness.errors import UserError, run_command, shown
 from harness.models.local import LocalModel
 from harness.places import CONF, ROOT
 from harness.prepare.chat import rendered
-from reports.formats.export import exported
+from reports.formats.export import exported, tidy_frame
 from reports.formats.output import deliver, write
 from reports.gate.rows import Comparison, Row
 from reports.gate.show import junit
@@ -282,9 +282,9 @@ def test_a_records_text_does_not_steer_a_terminal(capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "=cmd|' /C calc'!A0"])
 def test_a_cell_is_no_formula(text: str) -> None:
     table = Table("t", (), (), (), (), pd.DataFrame({"label": [text, "a\rb\r\nc"], "change": [-0.5, 2.0]}))
-    rows = list(csv.reader(io.StringIO(str(exported([table], "csv")))))
+    rows = list(csv.reader(io.StringIO(str(exported(tidy_frame([table]), "csv")))))
     assert rows == [["label", "change"], [f"'{text}", "-0.5"], ["a b c", "2.0"]]
-    assert json.loads(str(exported([table], "json")))[0] == {"label": text, "change": -0.5}
+    assert json.loads(str(exported(tidy_frame([table]), "json")))[0] == {"label": text, "change": -0.5}
 
 
 def test_junit_is_xml_whatever_a_record_holds() -> None:
