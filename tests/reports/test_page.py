@@ -351,7 +351,7 @@ def test_a_run(opened: Open, results: Path) -> None:
     assert "settings.method.rank" in page.inner_text("dialog dl.mono")
     page.keyboard.press("Escape")
     assert not page.locator("dialog").is_visible()
-    page.wait_for_function("!location.hash.includes('run=')")  # the dialog says a moment later that it is closed
+    page.wait_for_url(lambda url: "run=" not in url)  # the dialog says a moment later that it is closed
     assert page.evaluate("document.activeElement.textContent") == "row 0"
 
 
