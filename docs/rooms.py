@@ -8,7 +8,7 @@ from __future__ import annotations
 import grimp
 import networkx
 
-ROOTS = {"errors", "files", "limits", "network", "notices", "places", "quiet", "settings", "texts"}
+ROOTS = {"api", "errors", "files", "limits", "network", "notices", "places", "quiet", "settings", "texts"}
 """Files beside the rooms, which everything may import: not drawn."""
 
 
