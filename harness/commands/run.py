@@ -20,8 +20,8 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from harness.config.beforehand import own_rate
 from harness.config.compose import explain
-from harness.config.own_rate import own_rate
 from harness.config.sweeps import GIVEN
 from harness.config.validate import settings_from
 from harness.errors import UserError, first_line, nearest, refuse

@@ -104,6 +104,8 @@ class Method(Settings):
     """The base's own weights are trained, so they cannot be quantized."""
     trains: ClassVar[bool] = True
     """False for baselines that only answer."""
+    keeps: ClassVar[bool] = True
+    """What it trains is written into the run's folder. False: only where `keep_model` asks for the whole model."""
     untouched: ClassVar[bool] = False
     """The base model as it is, with its own prompts: what it scores is measured once for all rows."""
     shots: int = 0

@@ -17,6 +17,7 @@ class FullFineTuning(Method):
     """Every weight is trained: fp32 master weights, computation in the run's dtype by autocast."""
 
     trains_base: ClassVar[bool] = True
+    keeps: ClassVar[bool] = False
 
     lr: Annotated[float, Field(gt=0)]
 

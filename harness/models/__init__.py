@@ -67,6 +67,11 @@ class BaseModelSource(Settings):
         return model
 
     @property
+    def hub_name(self) -> str | None:
+        """What the model is called on the hub; None where it is not there."""
+        return None
+
+    @property
     def runs_code(self) -> bool:
         """Python code that comes with the model may run."""
         return False

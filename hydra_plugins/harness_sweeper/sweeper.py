@@ -58,7 +58,7 @@ class HarnessSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the sweep. Ends the process with 1 where a run failed; raises UserError before anything has run."""
-        from harness.config.own_rate import own_rates
+        from harness.config.beforehand import before_sweep
         from harness.config.sweeps import GIVEN, MAX_POINTS, asked_for, expand
         from harness.errors import UserError
         from harness.launch.tuning import Tuning
@@ -96,8 +96,8 @@ class HarnessSweeper(Sweeper):
             ) from None
         todo = [list(row) for row, point in zip(rows, points, strict=True) if not point.done]
         print(f"sweep {file.name}: {len(points)} points, {len(points) - len(todo)} done before", file=sys.stderr)
-        if tuned is None and todo and (rates := own_rates([self._settings(row) for row in rows])):
-            print(rates, file=sys.stderr)
+        for line in before_sweep([self._settings(row) for row in rows], tuned is not None) if todo else ():
+            print(line, file=sys.stderr)
         try:
             if not todo:
                 return []

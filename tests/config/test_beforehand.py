@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.config.own_rate import own_rate, own_rates
+from harness.config.beforehand import before_sweep, own_rate, own_rates
 from tests.support.command_line import Harness
 from tests.support.tiny import METHODS, settings
 
@@ -28,6 +28,14 @@ def test_rows_are_counted_not_seeds() -> None:
     assert line.startswith("learning rates: 2 rows run at their methods' own, not searched for this sweep")
     assert own_rates(rows[-2:]) is None
     assert own_rates([settings("method=lora"), settings("method=lora", "method.lr=0.5")]) is None, "rates are swept"
+
+
+def test_weights_that_are_not_kept_are_said() -> None:
+    full, kept = settings("method=full"), settings("method=full", "keep_model=true")
+    assert before_sweep([full, settings("method=bitfit", "model.architecture=opt")], tuned=True) == [
+        "not kept: the trained weights of full; keep_model=true keeps them"
+    ]
+    assert before_sweep([kept, settings("method=zero_shot")], tuned=True) == []
 
 
 def test_a_run_and_a_sweep_say_where_their_rates_come_from(harness: Harness) -> None:

@@ -1,4 +1,4 @@
-"""Where the learning rate of a run comes from that nobody gave and nobody tuned."""
+"""What is said before a sweep runs: of learning rates that nobody gave or tuned, of weights that are not kept."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ def own_rate(settings: RunSettings) -> str | None:
     if file is None or not settings.method.trains:
         return None
     return settings.method.facts.lr_from if OmegaConf.select(OmegaConf.load(file), "lr") == settings.method.lr else None
+
+
+def before_sweep(points: Sequence[RunSettings], tuned: bool) -> list[str]:
+    """The lines that are said before a sweep of these points."""
+    unkept = sorted({p.label() for p in points if p.method.trains and not (p.method.keeps or p.keep_model)})
+    lines = [f"not kept: the trained weights of {', '.join(unkept)}; keep_model=true keeps them"] if unkept else []
+    rates = None if tuned else own_rates(points)
+    return [*([rates] if rates else []), *lines]
 
 
 def own_rates(points: Sequence[RunSettings]) -> str | None:
