@@ -72,6 +72,7 @@ class Eval(Settings):
     typo_seed: Annotated[int, Field(ge=0)]
     paraphrases: list[str]
     score: Literal["last", "best"]
+    keep_texts: bool = False
 
 
 class ForgettingSettings(Settings):

@@ -25,7 +25,7 @@ class Scores:
     quality: dict[str, float | None]
     signatures: dict[str, str]
     lines: tuple[dict[str, Any], ...]
-    """For each example: index, prediction, and each score's part. Never inputs or references."""
+    """For each example: index, prediction, and each score's part."""
     reasons: dict[str, str] = field(default_factory=dict)
     """By score: why it is None."""
     better: dict[str, Better] = field(default_factory=dict)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.data import Example
 from harness.evaluation.predict import predict, score_task
 from harness.evaluation.robustness import perturbed_sections, score_perturbed
 from harness.evaluation.scores import Scores, share_ended
+from harness.files import hash_of
 from harness.results.lines import read_lines, write_lines
 from harness.run.forgetting import measure_forgetting, measure_lm_eval
 from harness.run.record import VAL_LOSS, Stage
@@ -48,7 +50,8 @@ def evaluate(adapted: Adapted, trained: Trained, folder: RunFolder, meter: Meter
                 forgotten, panel = measure_forgetting(adapted, progress)
                 write_lines(folder.panel, panel)
     peak = None if method.untouched else meter.peak()
-    write_lines(folder.predictions, scores.lines)
+    lines = [_told(line, task.test[line["index"]], adapted.settings.eval.keep_texts) for line in scores.lines]
+    write_lines(folder.predictions, lines)
     if task.kind != "causal":
         reasons["forgetting"] = "general text and the panel need a causal model"
     if not task.prompts or task.kind == "classification":
@@ -74,7 +77,15 @@ def evaluate(adapted: Adapted, trained: Trained, folder: RunFolder, meter: Meter
         "typos": typed,
         "paraphrases": paraphrased,
     }
-    return Scored(sections | tasks.sections, reasons | tasks.reasons, lines=scores.lines, peak=peak)
+    return Scored(sections | tasks.sections, reasons | tasks.reasons, lines=lines, peak=peak)
+
+
+def _told(line: dict[str, Any], example: Example, texts: bool) -> dict[str, Any]:
+    """A line of predictions with what its input is known by: file and row, or a hash where it has no file; with input
+    and references where those are asked for."""
+    known = {"index": line["index"], "id": example.place or hash_of(example.source)[:12]}
+    asked = {"input": example.source, "references": list(example.references)} if texts else {}
+    return known | line | asked
 
 
 def _of_the_base(adapted: Adapted, folder: RunFolder) -> tuple[Scores, dict[str, Any]]:
