@@ -9,9 +9,8 @@ import torch
 from harness.host.environment import resolve_device
 from harness.measure.peak_memory import Meter
 from harness.run.adapt import adapt
-from harness.run.card import describe
 from harness.run.evaluate import evaluate
-from harness.run.keep import check, save
+from harness.run.keep import check, describe, save
 from harness.run.memory import count_memory, peak_memory
 from harness.run.record import assemble, base_record
 from harness.run.time_answers import time_answers

@@ -14,7 +14,7 @@ from huggingface_hub import ModelCard
 from harness.metrics.tools.bootstrap import draws
 from harness.places import ROOT
 from harness.results.record import Record
-from harness.run.card import intervals
+from harness.run.keep import intervals
 from tests.support.command_line import Harness
 from tests.support.made_models import byte_tokenizer, saved
 
