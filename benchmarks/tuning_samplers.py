@@ -28,9 +28,10 @@ from reports.read.trials import trials
 
 WAYS: dict[str, dict[str, object]] = {
     "grid": {"sampler": "grid"},
-    "halving": {"sampler": "halving"},
+    "halving": {"sampler": "halving", "rungs": [0.2, 0.5]},
     "bracket, all to the end": {"sampler": "bracket", "rungs": []},
-    "bracket": {"sampler": "bracket"},
+    "bracket, a fifth and half": {"sampler": "bracket", "rungs": [0.2, 0.5]},
+    "bracket, half": {"sampler": "bracket"},
 }
 
 
@@ -115,7 +116,7 @@ def render(grids: Sequence[Grid], shares: Sequence[float], points: int) -> str:
         "|---|--:|--:|--:|--:|",
     ]
     details: Mapping[str, list[Replayed]] = {
-        name: [replay(tune_of(changes, shares, points), grid) for grid in grids] for name, changes in WAYS.items()
+        name: [replay(tune_of(changes, points), grid) for grid in grids] for name, changes in WAYS.items()
     }
     for name, each in details.items():
         cost = fmean(one.cost for one in each)
@@ -131,10 +132,9 @@ def render(grids: Sequence[Grid], shares: Sequence[float], points: int) -> str:
     return "\n".join(lines)
 
 
-def tune_of(changes: Mapping[str, object], shares: Sequence[float], points: int) -> Tune:
+def tune_of(changes: Mapping[str, object], points: int) -> Tune:
     """The settings of a way of tuning; the grid is not extended, since nothing beyond it was trained."""
-    base: dict[str, object] = {"setting": "method.lr", "points": points, "rungs": list(shares), "extend": 0}
-    return Tune.model_validate(base | changes)
+    return Tune.model_validate({"setting": "method.lr", "points": points, "extend": 0} | changes)
 
 
 def main() -> None:
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=12)
     parser.add_argument("--rungs", type=float, nargs="+", default=[0.2, 0.5])
     args = parser.parse_args()
-    tune = tune_of({}, args.rungs, args.points)
+    tune = tune_of({"rungs": list(args.rungs)}, args.points)
     seen: dict[str, Run] = {}
     for run in load_sweep(args.results, args.sweep).runs:
         if run.tuned:

@@ -120,12 +120,18 @@ class Tune(Settings):
     per_decade: Annotated[int, Field(ge=1, le=100)] = 4
     also: dict[Name, list[Any]] = {}
     sampler: Literal["bracket", "halving", "grid", "tpe"] = "bracket"
-    rungs: list[Annotated[float, Field(gt=0, lt=1)]] = []
+    rungs: list[Annotated[float, Field(gt=0, lt=1)]] | None = None
     factor: Annotated[int, Field(ge=2)] = 2
     extend: Annotated[int, Field(ge=0, le=100)] = 4
     trials: Positive = 12
     seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = [1000]
     default: bool = True
+
+    @property
+    def looks(self) -> list[float]:
+        """Shares of the training after which trials are compared: those given, or the sampler's own (what others choose
+        and cost is in docs/results/fair.md)."""
+        return {"bracket": [0.5], "halving": [0.2, 0.5]}.get(self.sampler, []) if self.rungs is None else self.rungs
 
     @field_validator("also", mode="before")
     @classmethod

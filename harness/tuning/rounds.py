@@ -37,7 +37,7 @@ class Chosen:
 
 def rungs(tune: Tune, steps: int) -> list[int]:
     """The steps at which trials are compared, ascending; the last is the training's end."""
-    return sorted({max(1, round(share * steps)) for share in tune.rungs} | {steps})
+    return sorted({max(1, round(share * steps)) for share in tune.looks} | {steps})
 
 
 def ask(tune: Tune, steps: int, outcomes: Outcomes) -> list[tuple[Candidate, int]] | Chosen:
