@@ -93,6 +93,11 @@ class Tracker(Settings):
     kind: Literal["wandb", "none"]
     mode: Literal["auto", "online", "offline"]
     project: Name
+    entity: Name | None = None
+    group: Name | None = None
+    tags: list[Name] = []
+    name: Name | None = None
+    artifact: bool = False
 
 
 class InferenceSettings(Settings):

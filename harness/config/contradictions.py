@@ -6,7 +6,7 @@ import importlib.util
 import os
 from typing import TYPE_CHECKING
 
-from harness.data import Example
+from harness.data import Example, filled
 from harness.data.chats import Chats
 from harness.data.mix import Mix
 from harness.data.untouched import load_panel
@@ -63,6 +63,7 @@ def contradictions(settings: RunSettings, planned: bool = False) -> list[str]:
         problems.append("tune.sampler=tpe: needs the extra tune; pip install 'peft-harness[tune]'")
     if settings.trial is not None:
         problems += trial_problems(settings.trial, method.trains, train.steps)
+    problems += name_problems(settings.tracker.name)
     if not planned:
         problems += missing(settings)
     if settings.keep_model and not (method.facts.merges or method.trains_base):
@@ -70,6 +71,17 @@ def contradictions(settings: RunSettings, planned: bool = False) -> list[str]:
     if settings.keep_model and quantization.kind != "none":
         problems.append("keep_model: a model is kept with plain weights; use quantization=none")
     return problems + forgetting_problems(settings.forgetting) + reading_problems(settings)
+
+
+def name_problems(name: str | None) -> list[str]:
+    """What is wrong with the template of a tracked run's name."""
+    from jinja2 import TemplateError
+
+    try:
+        text = filled(name or "x", label="label", seed=0, id="id")
+    except TemplateError as error:
+        return [f"tracker.name={name}: {first_line(error)}; write a Jinja template of label, seed and id"]
+    return [] if text.strip() else [f"tracker.name={name}: gives no text; name label, seed or id in it"]
 
 
 def trial_problems(trial: list[int], trains: bool, steps: int) -> list[str]:

@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.data import filled
 from harness.errors import first_line
+from harness.notices import say
+from harness.results.folder import RunFolder
 
 if TYPE_CHECKING:
     from harness.config.run_settings import RunSettings
@@ -27,12 +30,19 @@ SUMMARY = {
 """Sections of a record that W&B's summary has."""
 
 
+NAME = "{{ label }} {{ id[-6:] }}"
+"""Template of a run's name."""
+SHOWN = ("index", "id", "input", "references", "prediction")
+"""Columns of W&B's table of predictions: those that the run's lines have."""
+
+
 class Tracking:
     """One run of W&B: curves, summary, configuration, tags, and a table of predictions. Resumable by run id."""
 
     def __init__(self, settings: RunSettings, run: str, known: dict[str, Any]) -> None:
         self.warnings: list[str] = []
         self.run: Any = None
+        self.adapter = RunFolder.of(Path(settings.results), run).adapter if settings.tracker.artifact else None
         if switched_off(settings.tracker):
             return
         self._try("start", lambda: self._start(settings, run, known))
@@ -40,17 +50,18 @@ class Tracking:
     def _start(self, settings: RunSettings, run: str, known: dict[str, Any]) -> None:
         import wandb
 
-        folder = Path(settings.results)
-        mode = mode_of(settings.tracker)
+        folder, tracker = Path(settings.results), settings.tracker
+        mode = mode_of(tracker)
         quiet = wandb.Settings(init_timeout=SECONDS_TO_CONNECT, silent=True, console="off", x_disable_stats=True)
         options: dict[str, Any] = {
-            "project": settings.tracker.project,
+            "project": tracker.project,
+            "entity": tracker.entity,
             "dir": str(folder),
             "id": run,
             "resume": "allow",
-            "name": f"{known['label']} {run[-6:]}",
-            "group": os.environ.get("HARNESS_SWEEP"),
-            "tags": [settings.method.name, settings.data.name, settings.model.name[:60]],
+            "name": filled(tracker.name or NAME, label=known["label"], seed=settings.seed, id=run),
+            "group": tracker.group or os.environ.get("HARNESS_SWEEP"),
+            "tags": list(dict.fromkeys([*_known_by(settings), *tracker.tags])),
             "config": known["key"],
             "settings": quiet,
         }
@@ -61,6 +72,7 @@ class Tracking:
             if mode != "online":
                 raise
             self.warnings.append(f"W&B online failed ({first_line(error)}); logged offline, send it with `wandb sync`")
+            say(f"{known['label']}: {self.warnings[-1]}")
             with contextlib.suppress(SystemExit):  # the exit code of its service is of no interest
                 wandb.teardown()  # or the failed attempt would keep the run's id to itself
             self.run = wandb.init(mode="offline", **options)
@@ -92,8 +104,13 @@ class Tracking:
 
         summary = record.model_dump(mode="json", include=SUMMARY)
         self.run.summary.update(summary | {"status": record.status})
-        rows: list[Iterable[Any]] = [[line["index"], line["prediction"]] for line in lines]
-        self.run.log({"predictions": wandb.Table(columns=["index", "prediction"], data=rows)})
+        columns = [name for name in SHOWN if any(name in line for line in lines)]
+        rows: list[Iterable[Any]] = [[_cell(line.get(name)) for name in columns] for line in lines]
+        self.run.log({"predictions": wandb.Table(columns=[*columns], data=rows)})
+        if self.adapter is not None and self.adapter.is_dir():
+            artifact = wandb.Artifact(f"adapter-{record.id}", type="model", metadata={"label": record.label})
+            artifact.add_dir(str(self.adapter))
+            self.run.log_artifact(artifact)
         self.run.finish()
 
     def _try(self, what: str, action: Callable[[], None]) -> None:
@@ -104,12 +121,23 @@ class Tracking:
             self.run = None
 
 
+def _known_by(settings: RunSettings) -> list[str]:
+    """What every run is tagged with."""
+    return [settings.method.name, settings.data.name, settings.model.name[:60]]
+
+
+def _cell(value: Any) -> Any:
+    """What a table takes: of several references each on a line."""
+    return "\n".join(value) if isinstance(value, list) else value
+
+
 def log_sweep(name: str, results: Path, tracker: Tracker) -> None:
     """Have the sweep's tables and figures logged, by `reports` in a process of its own; a failure is a warning."""
     if switched_off(tracker):
         return
     print(f"W&B: tables and figures of {name}", file=sys.stderr)
     options = ["--results", str(results), "--project", tracker.project, "--mode", tracker.mode]
+    options += ["--entity", tracker.entity] if tracker.entity else []
     try:
         subprocess.run(
             [sys.executable, "-m", "reports", "track", name, *options],

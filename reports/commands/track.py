@@ -32,6 +32,7 @@ def parser() -> Parser:
         "--results", type=folder, default=Path("results"), metavar="FOLDER", help="default: %(default)s"
     )
     options.add_argument("--project", default="peft-harness", help="default: %(default)s")
+    options.add_argument("--entity", metavar="NAME", help="user or team (default: W&B's own)")
     options.add_argument(
         "--mode", choices=("auto", "online", "offline"), default="auto", help="auto (default): online when logged in"
     )
@@ -43,7 +44,7 @@ def run_of(sweep: Sweep) -> str:
     return f"sweep-{hash_of([sweep.name, sorted(run.id for run in sweep.runs)])[:12]}"
 
 
-def track(sweep: Sweep, results: Path, project: str, mode: str) -> None:
+def track(sweep: Sweep, results: Path, project: str, mode: str, entity: str | None = None) -> None:
     """Log what the reports print and draw. Raises whatever wandb does."""
     import wandb
 
@@ -61,17 +62,17 @@ def track(sweep: Sweep, results: Path, project: str, mode: str) -> None:
             path = Path(folder) / f"{name}.png"
             path.write_bytes(content)
             logged[f"figures/{name}"] = wandb.Image(str(path))
-        run = _start(sweep, results, project, mode)
+        run = _start(sweep, results, mode, project=project, entity=entity)
         run.log(logged)
         run.finish()
 
 
-def _start(sweep: Sweep, results: Path, project: str, mode: str) -> Any:
-    """W&B's run; offline where online fails."""
+def _start(sweep: Sweep, results: Path, mode: str, **place: str | None) -> Any:
+    """W&B's run in this project of this entity; offline where online fails."""
     import wandb
 
     options: dict[str, Any] = {
-        "project": project,
+        **place,
         "dir": str(results),
         "id": run_of(sweep),
         "resume": "allow",
@@ -101,7 +102,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     try:
         (sweep,) = load_all(options.results, [options.sweep])
-        track(sweep, options.results, options.project, options.mode)
+        track(sweep, options.results, options.project, options.mode, options.entity)
     except UserError:
         raise
     except Exception as error:  # whatever it is, nobody loses a sweep to it

@@ -82,9 +82,9 @@ def test_an_offline_run_holds_all_that_the_record_does(harness: Harness) -> None
 
     (table,) = harness.results.glob(f"wandb/offline-run-*{record.id}/files/media/table/predictions_*.table.json")
     lines = (harness.results / "runs" / record.id / "predictions.jsonl").read_text().splitlines()
-    rows = [[line["index"], line["prediction"]] for line in map(json.loads, lines)]
+    rows = [[line["index"], line["id"], line["prediction"]] for line in map(json.loads, lines)]
     content = json.loads(table.read_text())
-    assert (content["columns"], content["data"]) == (["index", "prediction"], rows)
+    assert (content["columns"], content["data"]) == (["index", "id", "prediction"], rows)
     the_sweep_is_logged_too(harness.results)
 
 
@@ -105,6 +105,37 @@ def the_sweep_is_logged_too(results: Path) -> None:
     assert {"curves", "memory", "profile"} <= drawn
 
 
+def test_what_is_settable_and_what_is_logged_on_request(harness: Harness) -> None:
+    given = ("tracker.entity=team", "tracker.group=november", "tracker.tags=[paper,lora]", "tracker.artifact=true")
+    name = "tracker.name='{{ label }}, seed {{ seed }}'"
+    result = harness(*given, name, "tracker.mode=offline", "method=lora", "eval.keep_texts=true", small=LOGGED)
+    assert result.returncode == 0, result.stderr
+    (record,) = harness.records().values()
+    assert record.warnings == []
+    run, _, _ = told(harness.results, record.id)
+    assert (run.entity, run.run_group, run.display_name) == ("team", "november", "lora r=8, seed 0")
+    assert run.tags == ["lora", "restaurants", "tiny_random", "paper"]
+    (table,) = harness.results.glob(f"wandb/offline-run-*{record.id}/files/media/table/predictions_*.table.json")
+    content = json.loads(table.read_text())
+    assert content["columns"] == ["index", "id", "input", "references", "prediction"]
+    assert all(isinstance(cell, str) and cell for row in content["data"] for cell in row[1:4])
+    (path,) = harness.results.glob(f"wandb/offline-run-*/run-{record.id}.wandb")
+    artifacts = [each.request.log_artifact.artifact for each in records(path) if each.request.HasField("log_artifact")]
+    artifacts += [each.artifact for each in records(path) if each.WhichOneof("record_type") == "artifact"]
+    kept = {file.path for each in artifacts if each.type == "model" for file in each.manifest.contents}
+    assert kept >= {"adapter_model.safetensors", "adapter_config.json", "README.md", "prompt.json", "tokenizer.json"}
+
+
+def test_a_name_that_cannot_be_written_is_refused(harness: Harness) -> None:
+    wrong = {"{{ lable }}": "is undefined", "{{ label": "expected", "{{ label[:0] }}": "gives no text"}
+    for name, said in wrong.items():
+        refused = harness(f"tracker.name='{name}'", small=LOGGED)
+        assert refused.returncode == 2
+        (line,) = refused.stderr.splitlines()
+        assert line.startswith(f"error: tracker.name={name}: ")
+        assert said in line
+
+
 NOBODY = "http://127.0.0.1:9"
 
 
@@ -116,6 +147,7 @@ def test_a_wrong_key_or_no_network_loses_nothing(harness: Harness, key: str) -> 
     assert record.status == "ok"
     (warning,) = record.warnings
     assert "offline" in warning
+    assert f"{record.label}: {warning}" in result.stderr
     _, summary, _ = told(harness.results, record.id)
     assert summary["quality"] == record.quality
 
