@@ -6,8 +6,9 @@ import json
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -48,10 +49,14 @@ class SweepView:
     same whichever launcher runs the points.
     """
 
-    def __init__(self, points: Sequence[SweepRun], results: Path, tell: bool = True) -> None:
-        self.points, self.results = points, results
-        self.tell = tell  # False: whoever runs a single point says itself how it ended
+    def __init__(
+        self, points: Sequence[SweepRun], results: Path, tell: bool = True, since: float | None = None
+    ) -> None:
+        """`tell`: say how each point ended (whoever runs a single one says it itself). `since`: the time from which on
+        records are this sweep's; None: from now on."""
+        self.points, self.results, self.tell = named_apart(points), results, tell
         self.began = time.time()
+        self.since = self.began if since is None else since
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._told: set[str] = {p.run for p in points if p.done}
@@ -111,7 +116,7 @@ class SweepView:
         if point.done:
             return "ok", None, 0.0
         try:
-            if path.stat().st_mtime < self.began:
+            if path.stat().st_mtime < self.since:
                 return None, None, 0.0
             record = read_record(path)
         except (OSError, UnreadableRecord):  # the run itself tells what is wrong with the folder
@@ -124,7 +129,7 @@ class SweepView:
             state = json.loads(folder.progress.read_text())
         except (OSError, ValueError):
             return ""
-        if state.get("time", 0) < self.began:
+        if state.get("time", 0) < self.since:
             return ""
         parts = [point.label, state.get("phase", "")]
         if state.get("phase") == "train" and "step" in state:
@@ -145,6 +150,20 @@ class SweepView:
             self._live.console.print(line, highlight=False, markup=False)
         else:
             print(line, file=sys.stderr, flush=True)
+
+
+def named_apart(points: Sequence[SweepRun]) -> list[SweepRun]:
+    """The points, those of one label with what they differ in: a seed, a rate."""
+    alike: dict[str, list[list[str]]] = defaultdict(list)
+    for point in points:
+        alike[point.label].append(point.overrides.split())
+    shared = {label: set.intersection(*map(set, rows)) for label, rows in alike.items()}
+    found = []
+    for point in points:
+        own = [word for word in point.overrides.split() if word not in shared[point.label]]
+        words = ", ".join(word.partition("=")[0].rpartition(".")[2] + f" {word.partition('=')[2]}" for word in own)
+        found.append(replace(point, label=f"{point.label}, {words}") if words else point)
+    return found
 
 
 def now(summary: str, running: Sequence[str]) -> str:
