@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, InstanceOf
 
@@ -23,6 +23,10 @@ class Mix(Source):
     tasks: dict[str, InstanceOf[Source]]
     task_weights: dict[str, float]
     """In proportion to each other; 1 for a task that is not named."""
+    trained: tuple[str, ...] | None = Field(default=None, strict=False)
+    """The tasks that are trained and validated on; None: all."""
+    scored: tuple[str, ...] | None = Field(default=None, strict=False)
+    """The tasks whose test examples are scored; None: all."""
 
     def problems(self) -> list[str]:
         lines = []
@@ -36,6 +40,11 @@ class Mix(Source):
                 )
             if isinstance(task, Mix):
                 lines.append(f"data.tasks.{name}: is a mixture itself; name its tasks instead")
+        for what in ("trained", "scored"):
+            named = getattr(self, what)
+            if named is not None and (not named or (unknown := [each for each in named if each not in self.tasks])):
+                which = f"there is no task {unknown[0]}" if named else "is empty"
+                lines.append(f"data.{what}: {which}; choose from: {', '.join(self.tasks)}")
         for name, weight in self.task_weights.items():
             if name not in self.tasks:
                 lines.append(f"data.task_weights.{name}: there is no such task; choose from: {', '.join(self.tasks)}")
@@ -51,7 +60,8 @@ class Mix(Source):
             except UserError as error:
                 raise UserError(*(f"data.tasks.{name}: {problem}" for problem in error.problems)) from None
             for split, examples in by_split.items():
-                examples += [replace(example, task=name) for example in getattr(splits, split)]
+                if name in self._tasks_of("scored" if split == "test" else "trained"):
+                    examples += [replace(example, task=name) for example in getattr(splits, split)]
         return Splits(**{split: tuple(examples) for split, examples in by_split.items()})
 
     def of(self, example: Example) -> Source:
@@ -63,8 +73,15 @@ class Mix(Source):
         return self.of(example).render(example)
 
     def weights(self) -> dict[str, float]:
-        return dict.fromkeys(self.tasks, 1.0) | self.task_weights
+        trained = self._tasks_of("trained")
+        return {name: self.task_weights.get(name, 1.0) for name in trained}
+
+    def _tasks_of(self, what: Literal["trained", "scored"]) -> list[str]:
+        """Names of the tasks that are trained on, or scored, in their order."""
+        named = getattr(self, what)
+        return [name for name in self.tasks if named is None or name in named]
 
     def outcome(self) -> dict[str, Any]:
         tasks = {name: task.outcome() for name, task in self.tasks.items()}
-        return super().outcome() | {"tasks": tasks, "weights": self.weights()}
+        roles = {name: list(named) for name in ("trained", "scored") if (named := getattr(self, name)) is not None}
+        return super().outcome() | {"tasks": tasks, "weights": self.weights()} | roles

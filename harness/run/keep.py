@@ -55,7 +55,8 @@ def describe(adapted: Adapted, folder: Path, record: Record, lines: Sequence[Map
     if not (adapted.method.trains and folder.is_dir()):
         return
     adapted.tokenizer.save_pretrained(folder)
-    adapted.model.generation_config.save_pretrained(folder)
+    if adapted.task.kind != "classification":
+        adapted.model.generation_config.save_pretrained(folder)
     write_atomically(folder / PROMPT, json.dumps(prompt_of(adapted.settings), indent=1, ensure_ascii=False) + "\n")
     write_atomically(folder / "README.md", card(adapted.settings, record, intervals(record, lines)))
 

@@ -20,7 +20,7 @@ def test_runs_of_one_label_are_told_apart() -> None:
 
 def test_a_sweep_is_watched_from_another_terminal(harness: Harness) -> None:
     running = harness.start("-m", "method=lora", "seed=0,1", "hydra.sweeper.name=s", "train.steps=40")
-    wait_for(lambda: (harness.results / "sweeps/s.json").exists())
+    wait_for(lambda: list(harness.results.glob("sweeps/*.json")), running)
     words = [sys.executable, "-m", "harness", "watch", "s", "--results", str(harness.results)]
     seen = subprocess.run(words, capture_output=True, text=True, timeout=300, check=True)
     _, said = running.communicate(timeout=300)
