@@ -69,7 +69,8 @@ def plan_settings(arguments: list[str]) -> PlanSettings:
 
 
 def main(arguments: list[str]) -> None:
-    """Print the plans that the arguments ask for. Raises UserError before the first one is made."""
+    """Print the plans that the arguments ask for. Raises UserError: before the first one is made, or for those that
+    cannot be made, once the others are printed."""
     if {"-h", "--help"} & set(arguments):
         print(__doc__)
         return
@@ -91,10 +92,15 @@ def main(arguments: list[str]) -> None:
     from harness.memory.suggestions import suggestions
 
     lines = []
+    unplanned: dict[str, None] = {}
     try:
         for number, (overrides, settings) in enumerate(runs, 1):
             _show(f"{number} of {len(runs)}: {overrides[:90]}")
-            forecast = plan(settings, asked.length, asked.masters)
+            try:
+                forecast = plan(settings, asked.length, asked.masters)
+            except UserError as error:  # of this run alone; the others are planned all the same
+                unplanned |= dict.fromkeys(error.problems)
+                continue
             fits = None if budget is None else forecast.peak_bytes <= budget
             changes = []
             if budget is not None and not fits:
@@ -105,12 +111,16 @@ def main(arguments: list[str]) -> None:
                 lines.append(line | {"measured": True})
     finally:  # problems are reported on a line of their own
         _show("")
+    if not lines:
+        raise UserError(*unplanned)
     if asked.format == "json":
         print(json.dumps(lines, indent=1))
     else:
         from harness.commands._plan_text import text
 
         print(text(lines, asked.budget))
+    if unplanned:
+        raise UserError(*unplanned)
 
 
 def _show(text: str) -> None:
