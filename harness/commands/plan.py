@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -77,7 +78,6 @@ def main(arguments: list[str]) -> None:
     many = bool({"-m", "--multirun"} & set(arguments)) or any(a.startswith("+sweep=") for a in arguments)
     rest = [a for a in arguments if a not in ("-m", "--multirun")]
     asked = plan_settings([a for a in rest if a.startswith("plan.")])
-    budget = None if asked.budget is None else budget_bytes(asked.budget)
     rows = points([a for a in rest if not a.startswith("plan.")], many)
     problems: dict[str, None] = {}
     runs: list[tuple[str, RunSettings]] = []
@@ -88,10 +88,24 @@ def main(arguments: list[str]) -> None:
             problems |= dict.fromkeys(error.problems)
     if problems:
         raise UserError(*problems)
+    lines, unplanned = _plans(runs, asked)
+    if lines and asked.format == "json":
+        print(json.dumps(lines, indent=1))
+    elif lines:
+        from harness.commands._plan_text import text
+
+        print(text(lines, asked.budget))
+    if unplanned:
+        raise UserError(*unplanned)
+
+
+def _plans(runs: Sequence[tuple[str, RunSettings]], asked: PlanSettings) -> tuple[list[dict[str, Any]], list[str]]:
+    """What is said of each run, and why some cannot be planned."""
     from harness.memory.planner import measure, plan  # torch takes seconds to import, and problems are reported before
     from harness.memory.suggestions import suggestions
 
-    lines = []
+    budget = None if asked.budget is None else budget_bytes(asked.budget)
+    lines: list[dict[str, Any]] = []
     unplanned: dict[str, None] = {}
     try:
         for number, (overrides, settings) in enumerate(runs, 1):
@@ -111,16 +125,7 @@ def main(arguments: list[str]) -> None:
                 lines.append(line | {"measured": True})
     finally:  # problems are reported on a line of their own
         _show("")
-    if not lines:
-        raise UserError(*unplanned)
-    if asked.format == "json":
-        print(json.dumps(lines, indent=1))
-    else:
-        from harness.commands._plan_text import text
-
-        print(text(lines, asked.budget))
-    if unplanned:
-        raise UserError(*unplanned)
+    return lines, [*unplanned]
 
 
 def _show(text: str) -> None:
