@@ -77,15 +77,12 @@ def _encoder(settings: RunSettings) -> Encoder:
     """The run's encoder, of a model without weights. Raises UserError."""
     from types import SimpleNamespace
 
-    from harness.prepare.base_model import context_of, kind_of
-    from harness.prepare.decoding import starts
-    from harness.prepare.encoding import Encoder
+    from harness.prepare.base_model import LoadedModel
+    from harness.prepare.encoded_task import encoder_of
 
     config, tokenizer = settings.model.parts(settings.data.head_classes)
-    model: Any = SimpleNamespace(config=config, generation_config=None)
-    first = starts(model) if kind_of(settings, model) == "seq2seq" else ()
-    length, rows = settings.train.max_length, config.get_text_config().vocab_size
-    return Encoder(tokenizer, settings.data, length, context_of(config), first, rows)
+    outline: Any = SimpleNamespace(config=config)
+    return encoder_of(settings, LoadedModel(outline, tokenizer))
 
 
 def _roles(encoder: Encoder, example: Example, tokens: int, first: int) -> list[str]:

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from harness.config.validate import leaves
 from harness.notices import say
+from harness.places import CONF
 
 Row = tuple[str, ...]
 
@@ -22,7 +23,8 @@ def narrowed(rows: Mapping[Row, int], more: Sequence[str], loader: ConfigLoader)
     Where no row knows a setting it stays, and is refused later."""
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(more))
     given = {each.get_key_element() for each in parsed if "." in each.get_key_element().lstrip("+~")}
-    given = {key for key in given if key[0] not in "+~" and not key.startswith("hydra.")}
+    # Rows differ in what the files of groups bring; sections such as `train` are the same for all.
+    given = {key for key in given if key[0] not in "+~" and (CONF / key.partition(".")[0]).is_dir()}
     if not given or len(rows) < 2:
         return dict(rows)
     known = _known_by_choices(loader)

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from harness.data import Example, Source, Splits, Templates
-from harness.data.splits import Names, Shares, division, places, splits_of
-from harness.data.tables import Row, read_hub, read_table
+from harness.data import Example, Splits, Templates
+from harness.data.splits import division, splits_of
+from harness.data.stored import Stored
+from harness.data.tables import Row
 from harness.errors import UserError, nearest
 from harness.settings import Name
 from harness.texts import refuse_half_pairs
@@ -21,7 +22,7 @@ Turns = tuple[tuple[str, str], ...]
 """Role and text of each."""
 
 
-class Chats(Source):
+class Chats(Stored):
     """Conversations of a system's turn, if any, and of user and assistant in turn, which the model's chat template
     writes. What is trained on are the assistant's turns; the last of them is the answer that a test example asks for.
     """
@@ -29,17 +30,6 @@ class Chats(Source):
     chat: bool = True
     prompt: Templates = ""
     """Not used: the chat template writes the turns."""
-    path: Name | None
-    """Folder of the files, or one file; None: from the hub."""
-    files: Names
-    hub_id: Name | None
-    hub_name: Name | None
-    """Configuration of the data set; None: its only one."""
-    revision: Name
-    hub_splits: Names
-    shares: Shares
-    """Of splits that name the same place."""
-    seed: int
     column: Name | None
     """Of the turns; None: the first of `COLUMNS` that a row has."""
     loss: Literal["all", "last"]
@@ -48,10 +38,7 @@ class Chats(Source):
     """The system's turn of conversations that have none."""
 
     def problems(self) -> list[str]:
-        wrong = [line for line in super().problems() if not line.startswith("data.prompt: is empty")]
-        if self.path is None and self.hub_id is None:
-            wrong.append(f"data={self.name}: give data.path=FILE, data.path=FOLDER or data.hub_id=…")
-        return wrong
+        return [line for line in super().problems() if not line.startswith("data.prompt: is empty")]
 
     def outcome(self) -> dict[str, Any]:
         return super().outcome() | {"loss": self.loss} | division(self.path, self.shares, self.seed)
@@ -60,13 +47,7 @@ class Chats(Source):
         return example.source
 
     def load(self) -> Splits:
-        if self.path is not None:
-            folder, names = places(self.path, self.files)
-            key, tables = "data.files", {name: read_table(folder, name, None) for name in names.distinct()}
-        else:
-            assert self.hub_id is not None
-            names, key = self.hub_splits, "data.hub_splits"
-            tables = read_hub(self.hub_id, self.hub_name, self.revision, names.distinct())
+        tables, names, key = self.tables()
         examples = {
             name: [self._example(row, f"{name}, row {number}") for number, row in enumerate(rows, 1)]
             for name, rows in tables.items()

@@ -8,41 +8,28 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from harness.data import Example, Source, Splits, Templates
-from harness.data.splits import Names, Shares, splits_of
-from harness.data.tables import read_hub
+from harness.data import Example, Splits, Templates
+from harness.data.splits import splits_of
+from harness.data.stored import Stored
 from harness.errors import UserError
-from harness.settings import Name
 from harness.texts import lines, read_text
 
 
-class PlainText(Source):
+class PlainText(Stored):
     """Text files in a folder, or the column `text` of a data set of the hub (a line a row)."""
 
     plain: ClassVar[bool] = True
+    places_named: ClassVar[str] = "data.path=FOLDER"
 
     prompt: Templates = ""
     """Not used: a block has no prompt."""
     metrics: tuple[str, ...] = Field(default=(), strict=False)
     """Not used: blocks are scored by the likelihood of their tokens."""
-    path: Name | None
-    """Folder of the files; None: from the hub."""
-    files: Names
-    hub_id: Name | None
-    hub_name: Name | None
-    """Configuration of the data set; None: its only one."""
-    revision: Name
-    hub_splits: Names
-    shares: Shares
-    """Of splits that name the same place."""
-    seed: int
     block: Annotated[int, Field(ge=1)]
     """Characters that a block may have, unless one line has more."""
 
     def problems(self) -> list[str]:
         wrong = super().problems()
-        if self.path is None and self.hub_id is None:
-            wrong.append(f"data={self.name}: give data.path=FOLDER or data.hub_id=…")
         if self.chat:
             wrong.append("data.chat=true: a text without a prompt has no turns; use data.chat=false")
         return wrong
@@ -55,9 +42,7 @@ class PlainText(Source):
             names, key, folder = self.files, "data.files", Path(self.path)
             texts = {name: _read(folder / name) for name in names.distinct()}
         else:
-            assert self.hub_id is not None
-            names, key = self.hub_splits, "data.hub_splits"
-            tables = read_hub(self.hub_id, self.hub_name, self.revision, names.distinct())
+            tables, names, key = self.tables()
             if missing := [name for name, rows in tables.items() if "text" not in rows[0]]:
                 raise UserError(f"data.hub_id={self.hub_id}: the split {missing[0]} has no column text; choose another")
             texts = {name: [row["text"] for row in rows] for name, rows in tables.items()}

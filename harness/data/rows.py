@@ -8,38 +8,25 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from harness.data import Example, Source, Splits, filled
-from harness.data.splits import Names, Shares, division, places, splits_of
-from harness.data.tables import Row, read_hub, read_table
+from harness.data import Example, Splits, filled
+from harness.data.splits import division, splits_of
+from harness.data.stored import Stored
+from harness.data.tables import Row
 from harness.errors import UserError, nearest
-from harness.settings import Name
 from harness.texts import refuse_half_pairs
 
 SEPARATOR = "|||"
 """Stands between several references in a rendered answer."""
 
 
-class Rows(Source):
+class Rows(Stored):
     """Rows of files in a folder, or of a data set of the hub, with templates of their columns for prompt and answer.
 
     In templates each column goes by its name; `row` is the whole row, for names with spaces: `row['#1 String']`.
     """
 
-    path: Name | None
-    """Folder of the files, or one file that all splits share; None: the rows are those of `hub_id`."""
-    hub_id: Name | None
-    """A data set of the hub, or a local folder with the same layout."""
-    hub_name: Name | None
-    """Which configuration of the data set; None: its only one."""
-    revision: Name
-    files: Names
-    hub_splits: Names
     columns: tuple[str, ...] | None = Field(strict=False)
     """Names of the columns of csv and tsv files that have no line of them."""
-    shares: Shares
-    """Of splits that name the same place."""
-    seed: int
-    """Divides rows between splits that share them."""
     answer: str
     """Jinja template of the answer; several references are set apart by `|||`."""
     head_prompt: str | None
@@ -57,8 +44,6 @@ class Rows(Source):
 
     def problems(self) -> list[str]:
         lines = super().problems()
-        if self.path is None and self.hub_id is None:
-            lines.append(f"data={self.name}: give data.path=FOLDER, data.path=FILE or data.hub_id=…")
         if self.head and self.classes is None:
             lines.append("data.head=true: there are no classes; give data.verbalizer={label: text, …}, or head=false")
         return lines
@@ -77,14 +62,7 @@ class Rows(Source):
         return example.source
 
     def load(self) -> Splits:
-        if self.path is not None:
-            folder, names = places(self.path, self.files)
-            key = "data.files"
-            tables = {name: read_table(folder, name, self.columns) for name in names.distinct()}
-        else:
-            assert self.hub_id is not None
-            names, key = self.hub_splits, "data.hub_splits"
-            tables = read_hub(self.hub_id, self.hub_name, self.revision, names.distinct())
+        tables, names, key = self.tables(self.columns)
         examples = {name: self._rendered(name, rows) for name, rows in tables.items()}
         return splits_of(examples, names, self.shares, self.seed, key)
 

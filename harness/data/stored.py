@@ -1,0 +1,48 @@
+"""Sources whose rows or texts lie in files, or in a data set of the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from harness.data import Source
+from harness.data.splits import Names, Shares, places
+from harness.data.tables import Row, read_hub, read_table
+from harness.settings import Name
+
+
+class Stored(Source):
+    """Where a source's splits come from."""
+
+    places_named: ClassVar[str] = "data.path=FOLDER, data.path=FILE"
+    """How the files may be given, for messages."""
+
+    path: Name | None
+    """Folder of the files, or one file that all splits share; None: from the hub."""
+    files: Names
+    hub_id: Name | None
+    """A data set of the hub, or a local folder with the same layout."""
+    hub_name: Name | None
+    """Which configuration of the data set; None: its only one."""
+    revision: Name
+    hub_splits: Names
+    shares: Shares
+    """Of splits that name the same place."""
+    seed: int
+    """Divides between splits that share a place."""
+
+    def problems(self) -> list[str]:
+        lines = super().problems()
+        if self.path is None and self.hub_id is None:
+            lines.append(f"data={self.name}: give {self.places_named} or data.hub_id=…")
+        return lines
+
+    def tables(self, columns: Sequence[str] | None = None) -> tuple[dict[str, list[Row]], Names, str]:
+        """The rows by the name of their place, those names by split, and the setting that has them. `columns`: names of
+        those of csv and tsv files that have no line of them. Raises UserError."""
+        if self.path is not None:
+            folder, names = places(self.path, self.files)
+            return {name: read_table(folder, name, columns) for name in names.distinct()}, names, "data.files"
+        assert self.hub_id is not None
+        names = self.hub_splits
+        return read_hub(self.hub_id, self.hub_name, self.revision, names.distinct()), names, "data.hub_splits"
