@@ -30,7 +30,7 @@ def test_the_page_runs_as_it_stands(installed: Path, tmp_path: Path) -> None:
     script = tmp_path / "page.py"
     script.write_text("\n".join(blocks()))
     said = run(installed / "python", script, cwd=tmp_path).splitlines()
-    assert said[0] == "lora r=4 3 0.002"
+    assert said[0] == "lora r=4 3 0.0063"
     assert said[1].startswith("ok ")
     assert Path(tmp_path / said[2] / "record.json").is_file()
     assert said[3].startswith("['method-lora-ia3_seed-0-1-"), "and the single run"
