@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from harness.data import Source
 from harness.data.splits import Names, Shares, places
@@ -22,8 +24,8 @@ class Stored(Source):
     files: Names
     hub_id: Name | None
     """A data set of the hub, or a local folder with the same layout."""
-    hub_name: Name | None
-    """Which configuration of the data set; None: its only one."""
+    hub_name: Name | Annotated[tuple[Name, ...], Field(strict=False, min_length=1)] | None
+    """Which configuration of the data set, or several, whose rows are read one after another; None: its only one."""
     revision: Name
     hub_splits: Names
     shares: Shares
@@ -45,4 +47,6 @@ class Stored(Source):
             return {name: read_table(folder, name, columns) for name in names.distinct()}, names, "data.files"
         assert self.hub_id is not None
         names = self.hub_splits
-        return read_hub(self.hub_id, self.hub_name, self.revision, names.distinct()), names, "data.hub_splits"
+        configurations = self.hub_name if isinstance(self.hub_name, tuple) else (self.hub_name,)
+        read = [read_hub(self.hub_id, each, self.revision, names.distinct()) for each in configurations]
+        return {name: [row for each in read for row in each[name]] for name in read[0]}, names, "data.hub_splits"

@@ -21,6 +21,7 @@ import evaluate
 samples = {
     "calibration": (['{"1": 0.8, "2": 0.2}', '{"1": 0.4, "2": 0.6}'], [["1"], ["2"]]),
     "numeric": (["1", "2"], [["#### 1"], ["#### 3"]]),
+    "boxed": (["so $\\\\boxed{1}$", "2"], [["\\\\boxed{1}"], ["\\\\boxed{2}"]]),
     "correlation": (["1", "2"], [["1"], ["3"]]),
     "classes": (["1", "2"], [["1"], ["1"]]),
 }
@@ -55,6 +56,7 @@ def test_each_family_loads_offline(tmp_path: Path) -> None:
     assert found["bleu"]["bleu"] == pytest.approx(1)
     assert found["classes"]["accuracy"] == 0.5
     assert found["numeric"]["numeric_match"] == 50
+    assert found["boxed"]["boxed_match"] == 50
     assert found["rouge_l"]["rouge_l"] == 1
     assert found["slots"]["ser"] == 100
     assert found["meteor"]["meteor"] is None
