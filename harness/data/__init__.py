@@ -116,6 +116,10 @@ class Source(Settings):
         """The task that the example belongs to: this one, or one of a mixture's."""
         return self
 
+    def learned(self, example: Example) -> tuple[str, ...]:
+        """The texts whose tokens count in the loss of the example with its first reference."""
+        return (example.references[0],)
+
     def weights(self) -> dict[str, float]:
         """By task of a mixture, its share of the training examples; empty elsewhere."""
         return {}

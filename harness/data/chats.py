@@ -46,6 +46,10 @@ class Chats(Stored):
     def render(self, example: Example) -> str:
         return example.source
 
+    def learned(self, example: Example) -> tuple[str, ...]:
+        before = [text for role, text in example.turns if role == "assistant"] if self.loss == "all" else []
+        return (*before, *super().learned(example))
+
     def load(self) -> Splits:
         tables, names, key = self.tables()
         examples = {

@@ -59,28 +59,32 @@ def score_classes(examples: Sequence[Example], predictions: Sequence[Prediction]
 
 
 def score_texts(predictions: Sequence[Prediction], examples: Sequence[Example]) -> Scores:
-    """Perplexity of texts without a prompt, by token of the model and by word of the text."""
+    """How well texts without a prompt are foretold: by token of the model, and by word and byte of the text."""
     sums = [prediction.log_likelihood or 0.0 for prediction in predictions]
     counts = [prediction.tokens or 0 for prediction in predictions]
     words = [len(example.references[0].split()) for example in examples]
+    size = sum(len(example.references[0].encode()) for example in examples)
     cut = sum(prediction.cut for prediction in predictions)
     loss = -sum(sums) / sum(counts)
     quality: dict[str, float | None] = {
         "loss": loss,
         "perplexity": math.exp(min(loss, 700)),
         "word_perplexity": None if cut else math.exp(min(-sum(sums) / sum(words), 700)),
+        "bits_per_byte": None if cut else -sum(sums) / (math.log(2) * size),
     }
     tokens = "tokens of the test blocks that have one in front, BOS included"
     signatures = {
         "loss": f"nats per token|{tokens}",
         "perplexity": f"exp of nats per token|{tokens}",
         "word_perplexity": f"exp of nats per word|{tokens}; words as white space parts them",
+        "bits_per_byte": f"bits per byte of UTF-8|{tokens}",
     }
     lines = [
         {"index": i, "prediction": "", "log_likelihood": value, "tokens": count, "words": word}
         for i, (value, count, word) in enumerate(zip(sums, counts, words, strict=True))
     ]
-    reasons = {"word_perplexity": f"{cut} of {len(predictions)} blocks were cut; lower data.block"} if cut else {}
+    whole = [name for name, value in quality.items() if value is None]
+    reasons = dict.fromkeys(whole, f"{cut} of {len(predictions)} blocks were cut; lower data.block")
     return Scores(quality, signatures, tuple(lines), reasons, dict.fromkeys(quality, "lower"))
 
 

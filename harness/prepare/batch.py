@@ -30,6 +30,8 @@ class Encoded:
     label: int | None = None
     cut: bool = False
     """Text of the example was left out, so that it fits."""
+    shortened: bool = False
+    """Some of that was of what is trained on."""
 
     def __len__(self) -> int:
         return len(self.ids) + len(self.answer)

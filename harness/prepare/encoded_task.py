@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -56,6 +57,11 @@ class EncodedTask:
         """By split: examples that were cut to fit, of how many; of training, those that were trained on."""
         encoded = sorted((self.encoder.pair(e, e.references[0]) for e in chosen), key=len)
         self._count("validation", encoded)
+        learned = [text for e in chosen for text in settings.data.of(e).learned(e)]
+        self.validation_bytes = sum(len(text.encode()) for text in learned)
+        """Of the validation examples' answers in UTF-8."""
+        self.validation_shortened = sum(each.shortened for each in encoded)
+        """Of how many of them text was left out."""
         self.validation = self.batched(encoded, settings.train.batch_size)
         self._prepare_test()
 
@@ -108,6 +114,11 @@ class EncodedTask:
                 yield collate(examples, self.pad).to(self.device).inputs()
 
         return site_of(self.settings, self.model, self.tokenizer, self.kind, inputs)
+
+    def bits_per_byte(self, loss: float) -> float:
+        """A validation loss in nats per token, by byte of the answers: see `BitsPerByte`."""
+        tokens = sum(len(batch.targets) for batch in self.validation)
+        return loss * tokens / (math.log(2) * self.validation_bytes)
 
     def batches(self, size: int, seed: int) -> Iterator[list[Encoded]]:
         """Endless training batches. Each that is taken counts in `truncated`."""

@@ -78,7 +78,7 @@ class Encoder:
         elif self.starts:
             prompt = self._cut(example, limit)
             completion, cut = _shortened(self._ended(reference), limit - len(self.starts), source)
-            encoded = Encoded(prompt.ids, answer=(*self.starts, *completion), cut=prompt.cut or cut)
+            encoded = Encoded(prompt.ids, answer=(*self.starts, *completion), cut=prompt.cut or cut, shortened=cut)
         elif example.turns:
             encoded = self._conversation(example, reference, limit)
         else:
@@ -90,7 +90,8 @@ class Encoder:
             prompt = Prompt(whole, False) if fits else self._cut(example, limit - len(completion))
             if len(prompt.ids) + 1 > self.context:
                 self.fit(example, 1)  # says so
-            encoded = Encoded((*prompt.ids, *completion), scored_from=len(prompt.ids), cut=prompt.cut or cut)
+            ids, begins = (*prompt.ids, *completion), len(prompt.ids)
+            encoded = Encoded(ids, scored_from=begins, cut=prompt.cut or cut, shortened=cut)
         if (longest := max(len(encoded.ids), len(encoded.answer))) > limit:
             raise UserError(
                 f"an example of {longest} tokens is longer than {limit}: {example.source[:60]!r}…; raise "
@@ -195,19 +196,20 @@ class Encoder:
         source = self.source.of(example)
         assert isinstance(source, Chats)
         turns, cut = [*_asking(example, ""), turn("assistant", reference)], False
+        lost = False
         ids, own = self.texts.conversation(turns, source.loss == "all")
         while len(ids) > limit and source.truncate == "left" and (shorter := _later(turns)):
-            turns, cut = shorter, True
+            turns, cut, lost = shorter, True, source.loss == "all"
             ids, own = self.texts.conversation(turns, source.loss == "all")
         if len(ids) > limit and source.truncate == "right":
-            ids, own, cut = ids[:limit], [i for i in own if i < limit], True
+            ids, own, cut, lost = ids[:limit], [i for i in own if i < limit], True, True
         if not own:
             raise UserError(
                 f"{example.place}: nothing of the conversation is trained on, since the assistant says nothing in its "
                 f"first {limit} tokens; raise train.max_length, or remove it"
             )
         gaps = tuple((a + 1, b) for a, b in pairwise([*own, len(ids)]) if b > a + 1)
-        return Encoded(ids, scored_from=own[0], skipped=gaps, cut=cut)
+        return Encoded(ids, scored_from=own[0], skipped=gaps, cut=cut, shortened=lost)
 
     def _ended(self, reference: str) -> Ids:
         """The same of a decoder, which starts anew."""
@@ -222,7 +224,7 @@ class Encoder:
         cut = len(ids) > limit and source.truncate != "error"
         if cut:
             ids = ids[:limit] if source.truncate == "right" else ids[:opening] + ids[len(ids) - limit + opening :]
-        return Encoded(ids, scored_from=max(opening, 1), cut=cut)
+        return Encoded(ids, scored_from=max(opening, 1), cut=cut, shortened=cut)
 
 
 def _shortened(ids: Ids, limit: int, source: Source) -> tuple[Ids, bool]:

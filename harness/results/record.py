@@ -13,6 +13,7 @@ from harness.results.sections import (
     EVALUATION,
     TRAINING,
     Better,
+    BitsPerByte,
     Checks,
     DeviceMemory,
     Energy,
@@ -96,6 +97,8 @@ class Record(BaseModel):
     test_examples: int | None = None
     ended: float | None = None
     """Share of the written answers to test examples that ended by themselves, not by `eval.max_new_tokens`."""
+    bits_per_byte: BitsPerByte | None = None
+    """Of the validation loss; null in records of earlier versions."""
     checks: Checks | None = None
     train_tokens: int | None = None
     """Prompt and completion tokens that training consumed, padding not counted."""

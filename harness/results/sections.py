@@ -121,6 +121,18 @@ class Checks(Section):
     """Why the saved adapter cannot be loaded."""
 
 
+class BitsPerByte(Section):
+    """The validation loss by byte of text, which compares models with different tokenizers: the nats of all answer
+    tokens, those that end an answer included, over ln 2 times the bytes of the answers."""
+
+    validation: float
+    """Bits a byte, of the weights that were scored."""
+    base_validation: float
+    """The same of the untouched base."""
+    validation_bytes: int
+    """Of the answers in UTF-8."""
+
+
 class Throughput(Section):
     """Training speed after warm-up steps; padding is not counted."""
 

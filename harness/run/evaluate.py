@@ -11,6 +11,7 @@ from harness.evaluation.robustness import perturbed_sections, score_perturbed
 from harness.evaluation.scores import Scores, share_ended
 from harness.files import hash_of
 from harness.results.lines import read_lines, write_lines
+from harness.results.sections import BitsPerByte
 from harness.run.forgetting import measure_forgetting, measure_lm_eval
 from harness.run.record import VAL_LOSS, Stage
 
@@ -64,6 +65,9 @@ def evaluate(adapted: Adapted, trained: Trained, folder: RunFolder, meter: Meter
         reasons["paraphrases"] = "off; eval.paraphrases names other templates"
     tasks = lm_eval(adapted, folder, progress)
     validated = {"val_loss": trained.val_loss} if method.trains else {}
+    by_byte = _by_byte(task, (before["quality"] | validated)["val_loss"], before["quality"]["val_loss"])
+    if isinstance(by_byte, str):
+        reasons["bits_per_byte"] = by_byte
     sections = {
         "quality": validated | scores.quality,
         "base_quality": before["quality"],
@@ -71,6 +75,7 @@ def evaluate(adapted: Adapted, trained: Trained, folder: RunFolder, meter: Meter
         "better": scores.better | {"val_loss": "lower"},
         "baselines": before["baselines"],
         "test_examples": len(task.test),
+        "bits_per_byte": None if isinstance(by_byte, str) else by_byte,
         "ended": share_ended(scores.lines),
         "truncated": task.truncated,
         "forgetting": forgotten,
@@ -78,6 +83,16 @@ def evaluate(adapted: Adapted, trained: Trained, folder: RunFolder, meter: Meter
         "paraphrases": paraphrased,
     }
     return Scored(sections | tasks.sections, reasons | tasks.reasons, lines=lines, peak=peak)
+
+
+def _by_byte(task: EncodedTask, loss: float, base_loss: float) -> BitsPerByte | str:
+    """The validation losses by byte, or why there are none."""
+    if task.kind == "classification":
+        return "a classification head answers in no text"
+    if task.validation_shortened:
+        return f"of {task.validation_shortened} validation examples the answer was cut; raise train.max_length"
+    values = [task.bits_per_byte(each) for each in (loss, base_loss)]
+    return BitsPerByte(validation=values[0], base_validation=values[1], validation_bytes=task.validation_bytes)
 
 
 def _told(line: dict[str, Any], example: Example, texts: bool) -> dict[str, Any]:

@@ -19,7 +19,7 @@ TITLES |= {"numeric_match": "numeric match", "boxed_match": "boxed match"}
 TITLES |= {"f1": "F1", "matthews": "Matthews", "ece": "ECE", "brier": "Brier"}
 TITLES |= {"accuracy": "accuracy", "macro_f1": "macro F1", "accuracy_normalised": "accuracy (normalised)"}
 TITLES |= {"ece_normalised": "ECE (normalised)", "brier_normalised": "Brier (normalised)"}
-POSITIVE = ("val_loss", "loss", "perplexity", "word_perplexity")
+POSITIVE = ("val_loss", "loss", "perplexity", "word_perplexity", "bits_per_byte")
 """Scores that are never 0 or less: their intervals over seeds are those of logarithms."""
 TRIVIAL = {
     "best_constant": (("bleu",), "a constant answer"),

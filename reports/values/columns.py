@@ -91,6 +91,10 @@ PARAPHRASES = (
     Column("paraphrases_lowest_score", "lowest", "score"),
     Column("paraphrases_agreement", "same prediction in other templates", "share"),
 )
+BITS_PER_BYTE = (
+    Column("val_bits_per_byte", "validation loss by byte", "loss", "bits/byte"),
+    Column("base_val_bits_per_byte", "base's validation loss by byte", "loss", "bits/byte"),
+)
 ENDED = (Column("answers_ended", "answers that ended by themselves", "share"),)
 SECONDS = (Column("total_seconds", "wall time", "seconds", "s"),)
 STATUS = (Column("status", "status", "text"),)

@@ -28,6 +28,8 @@ FIELDS = {
     "test_examples": "test_examples",
     "answers_ended": "ended",
     "train_tokens": "train_tokens",
+    "val_bits_per_byte": "bits_per_byte.validation",
+    "base_val_bits_per_byte": "bits_per_byte.base_validation",
     "trainable_parameters": "parameters.trainable",
     "added_parameters": "parameters.added",
     "total_parameters": "parameters.total",
