@@ -28,6 +28,9 @@ class Mix(Source):
     scored: tuple[str, ...] | None = Field(default=None, strict=False)
     """The tasks whose test examples are scored; None: all."""
 
+    mean: tuple[str, ...] = Field(default=(), strict=False)
+    """Scores that all scored tasks have, whose mean over the tasks is a score too: `mean/accuracy`."""
+
     def problems(self) -> list[str]:
         lines = []
         if not self.tasks:
@@ -84,4 +87,5 @@ class Mix(Source):
     def outcome(self) -> dict[str, Any]:
         tasks = {name: task.outcome() for name, task in self.tasks.items()}
         roles = {name: list(named) for name in ("trained", "scored") if (named := getattr(self, name)) is not None}
+        roles |= {"mean": list(self.mean)} if self.mean else {}
         return super().outcome() | {"tasks": tasks, "weights": self.weights()} | roles

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.data import Example, Splits
 from harness.errors import UserError
@@ -20,15 +20,26 @@ SPLITS = ("train", "validation", "test")
 
 class Names(Settings):
     """Where the rows of each split come from: a file's name, or a split's name on the hub. Splits that name the same
-    share its rows."""
+    share its rows. Without train and validation there is only a test."""
 
-    train: str
-    validation: str
+    train: str | None
+    validation: str | None
     test: str
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Names:
+        if (self.train is None) != (self.validation is None):
+            raise ValueError("names one of train and validation; name both, or neither for a task that is only scored")
+        return self
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that there are."""
+        return [split for split in SPLITS if getattr(self, split) is not None]
 
     def distinct(self) -> list[str]:
         """Each name once."""
-        return list(dict.fromkeys(getattr(self, split) for split in SPLITS))
+        return list(dict.fromkeys(getattr(self, split) for split in self.splits))
 
 
 class Shares(Settings):
@@ -44,7 +55,7 @@ def places(path: str, files: Names) -> tuple[Path, Names]:
     if not os.path.isfile(path):
         return Path(path), files
     name = Path(path).name
-    return Path(path).parent, Names(train=name, validation=name, test=name)
+    return Path(path).parent, files.model_copy(update=dict.fromkeys(files.splits, name))
 
 
 def division(path: str | None, shares: Shares, seed: int) -> dict[str, Any]:
@@ -68,8 +79,8 @@ def splits_of(
         for split, inputs in divided(name, [identity for identity, _ in pairs], sharing, shares, seed).items():
             pairs_of[split] = [pair for pair in pairs if pair[0] in inputs]
     taken: set[str] = set()
-    splits = {}
-    for split in reversed(SPLITS):
+    splits: dict[str, tuple[Example, ...]] = dict.fromkeys(SPLITS, ())
+    for split in reversed(names.splits):
         splits[split] = tuple(example for identity, example in pairs_of[split] if identity not in taken)
         if not splits[split]:
             raise UserError(f"{key}: every input of {split} is one of a later split too; name another place for it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from harness import metrics
@@ -143,13 +144,22 @@ def score(examples: Sequence[Example], predictions: Sequence[str], families: Seq
     )
 
 
-def together(parts: Sequence[tuple[str, list[int], Scores]]) -> Scores:
-    """The scores of a mixture's tasks: name, indices of its test examples, its scores."""
+def together(parts: Sequence[tuple[str, list[int], Scores]], mean: Sequence[str] = ()) -> Scores:
+    """The scores of a mixture's tasks: name, indices of its test examples, its scores. `mean`: scores whose mean over
+    the tasks, each weighing the same, comes before them, as in `mean/accuracy`."""
     quality: dict[str, float | None] = {}
     signatures: dict[str, str] = {}
     reasons: dict[str, str] = {}
     better: dict[str, Better] = {}
     lines = []
+    for name in mean:
+        values = {task: scores.quality.get(name) for task, _, scores in parts}
+        known = [value for value in values.values() if value is not None]
+        quality[f"mean/{name}"] = fmean(known) if len(known) == len(values) else None
+        if without := [task for task, value in values.items() if value is None]:
+            reasons[f"mean/{name}"] = f"{without[0]} has no {name}"
+        signatures[f"mean/{name}"] = f"mean over {len(parts)} tasks"
+        better[f"mean/{name}"] = parts[0][2].better.get(name, "neither")
     for task, indices, scores in parts:
         reasons |= {f"{task}/{name}": why for name, why in scores.reasons.items()}
         better |= {f"{task}/{name}": which for name, which in scores.better.items()}

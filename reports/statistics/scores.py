@@ -16,6 +16,7 @@ TITLES |= {"rougeL": "ROUGE-L", "cider": "CIDEr", "ser": "slot error rate", "val
 TITLES |= {"rouge_l": "ROUGE_L", "rougeLsum": "ROUGE-Lsum", "nist_pymteval": "NIST (pymteval)"}
 TITLES |= {"chrf": "chrF", "ter": "TER", "exact_match": "exact match", "token_f1": "token F1"}
 TITLES |= {"numeric_match": "numeric match", "boxed_match": "boxed match"}
+TITLES |= {"mean/accuracy": "accuracy (mean over tasks)"}
 TITLES |= {"f1": "F1", "matthews": "Matthews", "ece": "ECE", "brier": "Brier"}
 TITLES |= {"accuracy": "accuracy", "macro_f1": "macro F1", "accuracy_normalised": "accuracy (normalised)"}
 TITLES |= {"ece_normalised": "ECE (normalised)", "brier_normalised": "Brier (normalised)"}

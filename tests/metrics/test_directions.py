@@ -42,6 +42,7 @@ SPECIAL: dict[str, tuple[list[str], list[str], list[str]]] = {
     # Right answers, wrong ones, references.
     "slots": (FACTS, ["nothing at all"] * 4, FACTS),
     "numeric": (["4", "5", "6", "7"], ["1", "1", "1", "1"], ["4", "5", "6", "7"]),
+    "answer_words": (["answer1", "answer2"], ["answer3"] * 2, ["answer1", "answer2"]),
     "boxed": (["\\boxed{1}", "\\boxed{2}"], ["\\boxed{3}"] * 2, ["\\boxed{1}", "\\boxed{2}"]),
     "correlation": (["1", "2", "3", "4"], ["4", "3", "2", "1"], ["1", "2", "3", "4"]),
     "classes": (["yes", "no", "yes", "no"], ["no", "yes", "no", "yes"], ["yes", "no", "yes", "no"]),
