@@ -9,7 +9,7 @@ from pydantic import Field
 
 from harness.data import Example, Splits, Templates
 from harness.data.splits import division, splits_of
-from harness.data.stored import Stored
+from harness.data.stored import Stored, UnfitRow
 from harness.data.tables import Row
 from harness.errors import UserError, nearest
 from harness.settings import Name
@@ -52,10 +52,7 @@ class Chats(Stored):
 
     def load(self) -> Splits:
         tables, names, key = self.tables()
-        examples = {
-            name: [self._example(row, f"{name}, row {number}") for number, row in enumerate(rows, 1)]
-            for name, rows in tables.items()
-        }
+        examples = {name: self.fit(name, rows, self._example) for name, rows in tables.items()}
         return splits_of(examples, names, self.shares, self.seed, key)
 
     def _example(self, row: Row, place: str) -> tuple[str, Example]:
@@ -69,52 +66,52 @@ class Chats(Stored):
 
 
 def read_turns(row: Row, column: str | None, place: str) -> list[tuple[str, str]]:
-    """The turns that a row has, their roles as the file calls them. Raises UserError."""
+    """The turns that a row has, their roles as the file calls them. Raises UserError without them, UnfitRow."""
     named = column or next((each for each in COLUMNS if each in row), None)
     if named is None or named not in row:
         wanted = column or " or ".join(COLUMNS)
         raise UserError(f"{place}: has no column {wanted}; {nearest(column or COLUMNS[0], list(row))} (data.column)")
     turns = row[named]
     if not isinstance(turns, Sequence) or isinstance(turns, str) or not turns:
-        raise UserError(f"{place}: {named} is no list of turns; write [{{role: user, content: …}}, …]")
+        raise UnfitRow(f"{place}: {named} is no list of turns; write [{{role: user, content: …}}, …]")
     return [_turn(turn, f"{place}, turn {number}") for number, turn in enumerate(turns, 1)]
 
 
 def _turn(turn: Any, place: str) -> tuple[str, str]:
-    """Role and text of a turn. Raises UserError."""
+    """Role and text of a turn. Raises UnfitRow."""
     if not isinstance(turn, dict):
-        raise UserError(f"{place}: is no object; write {{role: user, content: …}}")
+        raise UnfitRow(f"{place}: is no object; write {{role: user, content: …}}")
     if turn.get("tool_calls") or turn.get("function_call"):
-        raise UserError(f"{place}: calls a tool, which is not trained on; remove the conversation")
+        raise UnfitRow(f"{place}: calls a tool, which is not trained on; remove the conversation")
     role, content = turn.get("role") or turn.get("from"), turn.get("content", turn.get("value"))
     if isinstance(content, list):
         kinds = [part.get("type") if isinstance(part, dict) else None for part in content]
         if other := [kind for kind in kinds if kind != "text"]:
-            raise UserError(f"{place}: has a part of the type {other[0]}; only text is read, so remove it")
+            raise UnfitRow(f"{place}: has a part of the type {other[0]}; only text is read, so remove it")
         content = "".join(str(part.get("text", "")) for part in content)
     if not isinstance(content, str) or not content.strip():
-        raise UserError(f"{place}: is empty; give it a text, or remove the conversation")
+        raise UnfitRow(f"{place}: is empty; give it a text, or remove the conversation")
     refuse_half_pairs(content, place)
     return str(role), content
 
 
 def checked(turns: Sequence[tuple[str, str]], place: str) -> Turns:
     """The turns by the names of chat templates: a system's first, if any, then user and assistant in turn, ending with
-    an answer. Raises UserError."""
+    an answer. Raises UnfitRow."""
     known: list[tuple[str, str]] = []
     for number, (role, text) in enumerate(turns, 1):
         where = f"{place}, turn {number}"
         if role not in ROLES:
-            raise UserError(f"{where}: has the role {role}; known are {', '.join(ROLES)}")
+            raise UnfitRow(f"{where}: has the role {role}; known are {', '.join(ROLES)}")
         role = ROLES[role]
         before = known[-1][0] if known else None
         if role == "system" and before is not None:
-            raise UserError(f"{where}: a system's turn comes first, or not at all")
+            raise UnfitRow(f"{where}: a system's turn comes first, or not at all")
         if role == before:
-            raise UserError(f"{where}: two turns of the {role} follow one another; join them")
+            raise UnfitRow(f"{where}: two turns of the {role} follow one another; join them")
         if role == "assistant" and before in (None, "system"):
-            raise UserError(f"{where}: the assistant answers nobody; let the user begin")
+            raise UnfitRow(f"{where}: the assistant answers nobody; let the user begin")
         known.append((role, text))
     if known[-1][0] != "assistant":
-        raise UserError(f"{place}: ends with a turn of the {known[-1][0]}, so that there is no answer to train on")
+        raise UnfitRow(f"{place}: ends with a turn of the {known[-1][0]}, so that there is no answer to train on")
     return tuple(known)

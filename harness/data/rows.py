@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from harness.data import Example, Splits, filled
 from harness.data.splits import division, splits_of
-from harness.data.stored import Stored
+from harness.data.stored import Stored, UnfitRow
 from harness.data.tables import Row
 from harness.errors import UserError, nearest
 from harness.texts import refuse_half_pairs
@@ -76,14 +76,15 @@ class Rows(Stored):
         places: dict[str, str] = {}
         references: dict[str, list[str]] = {}
         examples = []
-        for number, row in enumerate(rows, 1):
-            place = f"{name}, row {number}"
-            identity = self._text(first, "data.prompt", row, place)
+
+        def read(row: Row, place: str) -> tuple[Row, str, str, list[str]]:
+            return row, place, self._text(first, "data.prompt", row, place), self._answers(row, place)
+
+        for row, place, identity, answers in self.fit(name, rows, read):
             places.setdefault(identity, place)
             if identity not in texts:
                 drawn = self.drawn(identity) if self.templates != (first,) else first
                 texts[identity] = identity if drawn == first else self._text(drawn, "data.prompt", row, place)
-            answers = self._answers(row, place)
             if self.classes is not None:
                 examples.append((identity, Example(texts[identity], tuple(answers), place=place)))
             references.setdefault(identity, []).extend(answers)
@@ -97,7 +98,7 @@ class Rows(Stored):
         rendered = self._text(self.answer, "data.answer", row, place)
         answers = [part.strip() for part in rendered.split(SEPARATOR) if part.strip()]
         if not answers:
-            raise UserError(f"{place}: data.answer gives no text; fill in the answer or remove the row")
+            raise UnfitRow(f"{place}: data.answer gives no text; fill in the answer or remove the row")
         if self.classes is None:
             return answers
         known = self.verbalizer if self.verbalizer is not None else {each: each for each in self.classes}

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
 from harness.data import Source
 from harness.data.splits import Names, Shares, places
 from harness.data.tables import Row, read_hub, read_table
+from harness.errors import UserError
+from harness.notices import say
 from harness.settings import Name
+
+Read = TypeVar("Read")
+
+
+class UnfitRow(UserError):
+    """A row that cannot be trained on or scored, whatever the templates are."""
 
 
 class Stored(Source):
@@ -32,12 +40,32 @@ class Stored(Source):
     """Of splits that name the same place."""
     seed: int
     """Divides between splits that share a place."""
+    unfit: Literal["error", "leave_out"] = "error"
+    """What becomes of a row without an answer, or whose conversation cannot be trained on: it is refused, or left out,
+    and how many were is said."""
 
     def problems(self) -> list[str]:
         lines = super().problems()
         if self.path is None and self.hub_id is None:
             lines.append(f"data={self.name}: give {self.places_named} or data.hub_id=…")
         return lines
+
+    def fit(self, name: str, rows: Sequence[Row], read: Callable[[Row, str], Read]) -> list[Read]:
+        """What `read` makes of each row and its place. Raises UserError for the first row that it refuses, or where all
+        are refused."""
+        made, refused = [], []
+        for number, row in enumerate(rows, 1):
+            try:
+                made.append(read(row, f"{name}, row {number}"))
+            except UnfitRow as error:
+                refused.append(error)
+                if self.unfit == "error":
+                    break
+        if refused and (self.unfit == "error" or not made):
+            raise refused[0]
+        if refused:
+            say(f"data={self.name}: {len(refused)} of {len(rows)} rows are left out; the first: {refused[0]}")
+        return made
 
     def tables(self, columns: Sequence[str] | None = None) -> tuple[dict[str, list[Row]], Names, str]:
         """The rows by the name of their place, those names by split, and the setting that has them. `columns`: names of
