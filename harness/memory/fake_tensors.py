@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import _meta_registrations as rules
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from harness.host.environment import installed
@@ -25,6 +26,8 @@ def shapes_only() -> Iterator[FakeTensorMode]:
                 torch, "rand", lambda *size, **options: torch.tensor([0.5]) if size == (1,) else draw(*size, **options)
             )
         )
+        if hasattr(rules, "_meta_grouped_mm_common"):  # torch of before has no product of groups on a CPU
+            stack.enter_context(_replaced(rules, "_meta_grouped_mm_common", _grouped))
         if installed("bitsandbytes"):
             from bitsandbytes import functional
 
@@ -40,6 +43,17 @@ def shapes_only() -> Iterator[FakeTensorMode]:
             # Made once and kept: what is made here must not be found outside, nor what is there be used here.
             stack.enter_context(_replaced(functional, "name2qmap", {}))
         yield mode
+
+
+def _grouped(
+    rows: torch.Tensor, weights: torch.Tensor, *, offs: Any, out_dtype: torch.dtype | None, **_: Any
+) -> torch.Tensor:
+    """The product of experts' inputs with their weights, in any dtype: torch's own rule refuses all but bf16, which its
+    product does not."""
+    made: torch.Tensor = rules._create_grouped_mm_output_tensor(  # type: ignore[no-untyped-call]
+        rows, weights, offs, out_dtype
+    )
+    return made
 
 
 def _set_data(target: torch.Tensor, source: torch.Tensor) -> None:

@@ -20,13 +20,13 @@ class AddProduct(torch.autograd.Function):
     def forward(
         ctx: Any, result: torch.Tensor, x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: float
     ) -> torch.Tensor:
-        """`result` [..., out] is written to; `x` [..., in], `a` [rank, in], `b` [out, rank]."""
+        """`result` [..., out] or [rows, out] is written to; `x` [..., in], `a` [rank, in], `b` [out, rank]."""
         rows = x.flatten(0, -2)
         inner = a.to(x.dtype) @ rows.t()
         result.view(-1, b.shape[0]).addmm_(inner.t(), b.to(x.dtype).t(), alpha=scale)
         ctx.mark_dirty(result)
         ctx.save_for_backward(rows, inner, a, b)
-        ctx.scale = scale
+        ctx.scale, ctx.shape = scale, x.shape
         return result
 
     @staticmethod
@@ -36,7 +36,7 @@ class AddProduct(torch.autograd.Function):
         outer = grad.reshape(-1, b.shape[0])
         back = (ctx.scale * b.t()).to(grad.dtype).contiguous() @ outer.t()
         _, wants_x, wants_a, wants_b, _ = ctx.needs_input_grad
-        of_x = (back.t() @ a.to(grad.dtype)).view(*grad.shape[:-1], a.shape[1]) if wants_x else None
+        of_x = (back.t() @ a.to(grad.dtype)).view(ctx.shape) if wants_x else None
         of_a = (back @ rows).to(a.dtype) if wants_a else None
         of_b = ctx.scale * (inner @ outer).t().to(b.dtype) if wants_b else None
         return grad, of_x, of_a, of_b, None
@@ -76,8 +76,10 @@ class InPlace(Adding):
         a, b = module.lora_A[active_adapter], module.lora_B[active_adapter]
         scale = module.scaling[active_adapter]
         if torch.is_grad_enabled() and x.dtype == result.dtype and not torch.is_autocast_enabled(x.device.type):
-            added: torch.Tensor = AddProduct.apply(result, x, a.weight, b.weight, scale)  # type: ignore[no-untyped-call]
-            return added
+            # A layer with a bias gives a view of a matrix; to write to a view would copy the gradient.
+            whole = result if result._base is None else result._base
+            added: torch.Tensor = AddProduct.apply(whole, x, a.weight, b.weight, scale)  # type: ignore[no-untyped-call]
+            return added.view(result.shape)
         plain: torch.Tensor = result + b(a(x.to(a.weight.dtype))) * scale
         return plain
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import Field, field_validator, model_validator
@@ -150,6 +151,12 @@ def prepare(model: Any, endings: list[str]) -> None:
     for path, module in list(model.named_modules()):
         if isinstance(module, Conv1D) and any(f".{path}".endswith(f".{ending}") for ending in endings):
             model.set_submodule(path, to_linear(module))
+
+
+def in_parts(names: Sequence[str]) -> list[str]:
+    """Of these modules' names those of a part of a fused projection, which a model as transformers loads it has not."""
+    parts = [f".{fused.ending}.{part}" for kind in FUSED.values() for fused in kind for part in fused.parts]
+    return [name for name in names if f".{name}".endswith(tuple(parts))]
 
 
 def left_out(model: Any, roles: list[str]) -> list[str]:

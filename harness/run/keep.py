@@ -13,6 +13,7 @@ import numpy as np
 from harness import metrics
 from harness.files import write_atomically
 from harness.metrics.tools.bootstrap import resampled
+from harness.models.roles import in_parts
 from harness.run.record import Stage
 from harness.run.self_check import faults
 
@@ -125,8 +126,20 @@ def card(settings: RunSettings, record: Record, sure: Mapping[str, tuple[float, 
         "\n".join(f"- {line}" for line in _costs(record)),
         "## Use",
         "`prompt.json` says how an input becomes what the model reads, `generation_config.json` how it answers.",
+        *_not_plain(record.targets),
     ]
     return str(ModelCard(f"---\n{metadata.to_yaml()}\n---\n\n" + "\n\n".join(lines) + "\n"))
+
+
+def _not_plain(targets: Sequence[str]) -> list[str]:
+    """A warning where plain PEFT would load a part of the adapter, and say nothing of the rest."""
+    if not (parts := in_parts(targets)):
+        return []
+    return [
+        f"**Not by plain PEFT alone**: {', '.join(parts)} are parts of one matrix of the base. Take it apart first: "
+        "`harness.models.roles.prepare(base, PeftConfig.from_pretrained(ADAPTER).target_modules)`, then "
+        "`PeftModel.from_pretrained(base, ADAPTER)`. Without it the adapters of these parts are left out, silently."
+    ]
 
 
 def _score(name: str, value: float, sure: tuple[float, float] | None, record: Record) -> str:

@@ -61,6 +61,8 @@ def test_a_plan_is_what_the_ledger_measures_byte_for_byte(method: str, checkpoin
         ["method=lora", "model.architecture=gpt2", "eval.beams=3"],
         ["method=lora", "model.architecture=t5"],
         ["method=lora", "model.architecture=bert", "data=cuisine"],
+        ["method=lora", "model.architecture=olmoe"],
+        ["method=full", "model.architecture=qwen2_moe", "dtype=bf16"],
         ["method=zero_shot"],
     ],
 )

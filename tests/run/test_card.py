@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from harness.results.record import Record
 from harness.run.keep import intervals
 from tests.support.command_line import Harness
 from tests.support.made_models import byte_tokenizer, saved
+from tests.support.records import run_folder
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +64,7 @@ def test_the_card_says_what_the_record_does(ran: tuple[Path, Record]) -> None:
     assert record.parameters is not None
     assert f"{record.parameters.trainable:,} of {record.parameters.total:,}" in text
     assert record.id in text
+    assert "plain PEFT" not in text
 
 
 def test_its_intervals_are_of_the_bootstrap_over_examples(ran: tuple[Path, Record]) -> None:
@@ -80,3 +83,11 @@ def test_what_trains_nothing_or_keeps_nothing_has_no_card(tmp_path: Path) -> Non
     for method in ("zero_shot", "full"):
         assert harness(f"method={method}").returncode == 0
     assert not list(tmp_path.glob("results/runs/*/adapter/README.md"))
+
+
+def test_it_warns_of_an_adapter_that_plain_peft_loads_in_part(run_point: Callable[..., Record], tmp_path: Path) -> None:
+    record = run_point("method=lora", "model.architecture=gpt2")
+    text = (run_folder(tmp_path / "results", record.id) / "adapter" / "README.md").read_text()
+    (line,) = [line for line in text.splitlines() if "plain PEFT" in line]
+    assert "attn.c_attn.q, attn.c_attn.v are parts of one matrix" in line
+    assert "mlp.c_fc" not in line
