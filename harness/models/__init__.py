@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from harness.errors import UserError, memory_is_out, reason
 from harness.files import sha256_of
+from harness.models.adapter_files import is_data, refuse_adapter
 from harness.network import unreachable
 from harness.settings import Name, Settings
 from harness.texts import json_object
@@ -92,6 +93,11 @@ class Origin(NamedTuple):
     """Run Python code that comes with the model, where its configuration names some."""
 
     @property
+    def options(self) -> dict[str, Any]:
+        """For transformers. Left open, it would ask at the terminal whether to run a model's code."""
+        return {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
+
+    @property
     def key(self) -> dict[str, bool]:
         """What of it belongs to the model's identity, beside the source's own."""
         return {"trust_remote_code": True} if self.trust_remote_code else {}
@@ -150,18 +156,27 @@ def load_pretrained(
 
 def read_parts(origin: Origin, classes: Classes) -> tuple[PretrainedConfig, PreTrainedTokenizerBase]:
     """A configuration and tokenizer of transformers. Raises UserError."""
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
 
     if isinstance(origin.source, str):
         unreachable()  # asked before transformers is, which asks for minutes
-    # Left open, transformers would ask at the terminal whether to run a model's code.
-    options: dict[str, Any] = {"revision": origin.revision, "trust_remote_code": origin.trust_remote_code}
+    refuse_adapter(origin.source, origin.revision)
     if isinstance(origin.source, Path):
         refuse_damaged(origin.source)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(origin.source, **options)
-        config = AutoConfig.from_pretrained(origin.source, **options, **label_options(classes))
+        config = AutoConfig.from_pretrained(origin.source, **origin.options, **label_options(classes))
         refuse_sizes(f"model {origin.source}: config.json", vars(config.get_text_config()))
+    except Exception as error:  # a damaged file makes each of the libraries fail in ways of its own
+        raise _unreadable(origin, error) from None
+    return config, read_tokenizer(origin, config)
+
+
+def read_tokenizer(origin: Origin, config: PretrainedConfig) -> PreTrainedTokenizerBase:
+    """A tokenizer of transformers, for a model of this configuration. Raises UserError."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(origin.source, **origin.options)
         ends = getattr(config.get_text_config(), "eos_token_id", None)
         if tokenizer.eos_token_id is None and ends is not None:
             tokenizer.eos_token = tokenizer.convert_ids_to_tokens(ends[0] if isinstance(ends, list) else ends)
@@ -169,7 +184,7 @@ def read_parts(origin: Origin, classes: Classes) -> tuple[PretrainedConfig, PreT
             tokenizer.pad_token = tokenizer.eos_token
     except Exception as error:  # a damaged file makes each of the libraries fail in ways of its own
         raise _unreadable(origin, error) from None
-    return config, tokenizer
+    return tokenizer  # type: ignore[no-any-return]
 
 
 OBJECTS = ("config.json", "generation_config.json", "tokenizer_config.json")
@@ -223,6 +238,11 @@ def _unreadable(origin: Origin, error: Exception) -> Exception:
         return UserError(
             f"model {origin.source}: is not in the hub's cache, and {why}; check the name and the network, or use a "
             "model in a folder (model=path model.path=…)"
+        )
+    if isinstance(origin.source, str) and is_data(origin.source):
+        return UserError(
+            f"model {origin.source}: is a data set on the hub, and no model; use it as one: data=hub "
+            f"data.hub_id={origin.source}"
         )
     there = "check that the folder is whole" if isinstance(origin.source, Path) else "check the name and the network"
     return UserError(f"model {origin.source}: cannot be loaded ({reason(error)}); {there}")

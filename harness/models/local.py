@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.models import Origin, Pretrained, hash_folder, refuse_damaged
+from harness.models.adapter_files import refuse_adapter
 from harness.settings import Name
 
 
@@ -25,6 +26,7 @@ class LocalModel(Pretrained):
 
     def identity(self) -> dict[str, Any]:
         folder = Path(self.path)
+        refuse_adapter(folder, None)
         if not os.path.isfile(folder / "config.json"):
             raise UserError(f"model.path={self.path}: no config.json there; name a folder written by save_pretrained")
         refuse_damaged(folder)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
 
 from harness.results.folder import read_record
 from tests.support.command_line import Harness
@@ -22,6 +24,7 @@ ROWS = 40
 SMALL = ("train.steps=4", "train.warmup_steps=1", "eval.test_examples=4", "eval.max_new_tokens=6", "tracker=none")
 SMALL += ("threads=1", "dtype=fp32", "forgetting.max_tokens=256")
 MODEL = ("model=hub", f"model.id={USER}/tiny")
+ADAPTER = ("model=adapter",)
 DATA = ("data=hub", f"data.hub_id={USER}/pairs", "data.prompt='Q: {{ q }} A:'", "data.answer='{{ a }}'")
 DATA += ("data.hub_splits={train:train,validation:train,test:test}",)
 
@@ -41,8 +44,19 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
         served.add("models", f"{USER}/tiny", model)
         served.add("models", f"{USER}/gated", model, gated=True)
         served.add("datasets", f"{USER}/pairs", data)
+        for name, base in (("adapter", "tiny"), ("orphan", "gone")):
+            served.add("models", f"{USER}/{name}", adapter(tmp_path / name, model, f"{USER}/{base}", revision="v1"))
         served.add("datasets", f"{USER}/secret", data, gated=True)
         yield served
+
+
+def adapter(folder: Path, model: Path, base: str, revision: str) -> Path:
+    """An adapter as PEFT saves one, of values that change what its base says; without a tokenizer."""
+    made = get_peft_model(AutoModelForCausalLM.from_pretrained(model), LoraConfig(init_lora_weights=False))
+    config = made.peft_config["default"]
+    config.base_model_name_or_path, config.revision = base, revision
+    made.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture
@@ -92,7 +106,12 @@ def test_behind_a_gate(token: str | None, ask) -> None:  # type: ignore[no-untyp
 SLIPS = {
     "a typo in a model": (("model=hub", f"model.id={USER}/tini"), f"{USER}/tini"),
     "a typo in data": ((*MODEL, *DATA, f"data.hub_id={USER}/pears"), f"{USER}/pears"),
-    "data as a model": (("model=hub", f"model.id={USER}/pairs"), f"{USER}/pairs"),
+    "data as a model": (("model=hub", f"model.id={USER}/pairs"), f"{USER}/pairs: is a data set on the hub"),
+    "an adapter as a model": (("model=hub", f"model.id={USER}/adapter"), f"is an adapter of {USER}/tiny"),
+    "a model as an adapter": ((*ADAPTER, f"model.adapter={USER}/tiny"), f"{USER}/tiny: no adapter_config.json"),
+    "a typo in an adapter": ((*ADAPTER, f"model.adapter={USER}/adaptor"), f"{USER}/adaptor: the hub has none"),
+    "no such revision of an adapter": ((*ADAPTER, f"model.adapter={USER}/adapter", "model.revision=v9"), "revision v9"),
+    "an adapter without its base": ((*ADAPTER, f"model.adapter={USER}/orphan"), f"{USER}/orphan: its base cannot"),
     "no such revision": ((*MODEL, "model.revision=v9"), "v9"),
     "no such split": ((*MODEL, *DATA, "data.hub_splits={train:train,validation:dev,test:test}"), "dev"),
 }
@@ -106,6 +125,22 @@ def test_a_slip_is_a_line(slip: str, ask) -> None:  # type: ignore[no-untyped-de
     lines = [line for line in ran.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, ran.stderr
     assert named in lines[0]
+
+
+def test_an_adapter_and_its_base_as_one_base(hub: Hub, ask, harness: Harness) -> None:  # type: ignore[no-untyped-def]
+    """Of the revision that the adapter names; the record says what both were, and so is what is trained on them."""
+    ran = ask("model=adapter", f"model.adapter={USER}/adapter", "data.size=100", "method=lora")
+    assert ran.returncode == 0, ran.stderr
+    ((run, record),) = harness.records().items()
+    both = f"{USER}/tiny at revision v1, with the adapter {USER}/adapter at revision main folded in"
+    assert record.model_description == both
+    assert record.key["model"]["base"] == {"hub": f"{USER}/tiny", "revision": "v1"}
+    assert record.key["model"]["adapter"] == {"hub": f"{USER}/adapter", "revision": "main"}
+    assert record.checks is not None
+    assert record.checks.reloads
+    kept = json.loads((harness.results / "runs" / run / "adapter" / "adapter_config.json").read_text())
+    assert kept["base_model_name_or_path"] == f"{USER}/tiny + {USER}/adapter"
+    assert both in (harness.results / "runs" / run / "adapter" / "README.md").read_text()
 
 
 def test_a_download_that_breaks_goes_on(hub: Hub, ask) -> None:  # type: ignore[no-untyped-def]
