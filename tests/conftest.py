@@ -28,6 +28,7 @@ LONG = (
         "tasks",
         "gpus",
         "launchers",
+        "slurm",
         "hub",
     ),
     *(

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""The last two are what jobs of Slurm are told by, all their processes, that their time is nearly up."""
 PATIENCE = 2.0
 """Seconds after the first signal in which others are taken for the same one."""
 FORGOTTEN = 60.0

@@ -1,12 +1,13 @@
 """Between the command of a sweep and the processes in which a launcher runs its points: each learns how the other is.
 
 The command asks them to end by a file in the results folder, which all of them can see; where it is gone itself, they
-end too. What a scheduler runs (a job of Slurm) is the scheduler's, and goes on to its own end.
+end too. What a scheduler runs (a job of Slurm) is the scheduler's, and goes on to its own end (`slurm_job`).
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import threading
 import time
@@ -18,6 +19,7 @@ import psutil
 
 from harness.launch.in_use import wait_until_free
 from harness.launch.interrupts import ctrl_c_alone, interrupt, listen, passed_on
+from harness.launch.slurm_job import end_if_it_runs_again
 from harness.launch.worker import LAST_SECONDS
 from harness.results.folder import RunFolder
 
@@ -48,14 +50,19 @@ def asking(results: Path, folders: Sequence[RunFolder]) -> Iterator[None]:
         file.unlink(missing_ok=True)
 
 
-def attend(stop: Callable[[], None], idle: Callable[[], bool], close: Callable[[], None]) -> None:
+def attend(stop: Callable[[], None], idle: Callable[[], bool], close: Callable[[], None]) -> Callable[[], None]:
     """In a launcher's process, once: have `stop` called when the command wants an end or is gone, or when this process
-    itself is asked to end. Where the command is gone, the process ends when it is `idle`, after `close`."""
+    itself is asked to end. Where the command is gone, the process ends when it is `idle`, after `close`.
+
+    Returns what to call when a point was interrupted; in a job of Slurm that runs again it does not come back."""
+    requeue = signal.getsignal(signal.SIGUSR2)  # submitit's own handler, if this is one of its jobs
     listen(stop, stop)
+    if "SLURM_JOB_ID" in os.environ:
+        return lambda: end_if_it_runs_again(requeue)
     host, _, rest = os.environ.get(COMMAND, "").partition(" ")
     process, _, file = rest.partition(" ")
-    if host != socket.gethostname() or "SLURM_JOB_ID" in os.environ:
-        return
+    if host != socket.gethostname():
+        return _nothing
 
     def watch() -> None:
         while not Path(file).exists() and _alive(int(process)):
@@ -67,6 +74,11 @@ def attend(stop: Callable[[], None], idle: Callable[[], bool], close: Callable[[
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+    return _nothing
+
+
+def _nothing() -> None:
+    """Nothing is to be done."""
 
 
 def _alive(process: int) -> bool:

@@ -59,7 +59,7 @@ class SweepView:
         self.since = self.began if since is None else since
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._told: set[str] = {p.run for p in points if p.done}
+        self._told = {(p.run, "ok") for p in points if p.done}
         self._live: Any = None
 
     def __enter__(self) -> SweepView:
@@ -99,8 +99,8 @@ class SweepView:
             counts.interrupted += status == "interrupted"
             counts.failed += status not in ("ok", "skipped", "interrupted")
             finished_here += not point.done
-            if self.tell and point.run not in self._told:
-                self._told.add(point.run)
+            if self.tell and (point.run, status) not in self._told:  # a scheduler may have one run again
+                self._told.add((point.run, status))
                 why = f": {cause}" if cause else ""
                 news.append(f"{point.label}: {status}{why} ({seconds:.0f} s)")
         for line in news:

@@ -217,25 +217,25 @@ def _step(folder: RunFolder) -> int | None:
 def outcome(config: DictConfig) -> dict[str, Any]:
     """What a sweep wants to know of a point that it has run: id, status, and what the user can put right."""
     launched = COMMAND in os.environ and command != os.getpid()
-    if launched:
-        _attend()
+    interrupted = _attend() if launched else None
     try:
         with _busy if launched else contextlib.nullcontext():
             record = run_point(config)
     except UserError as error:
         return {"status": "error", "problems": list(error.problems)}
     except KeyboardInterrupt:
-        if not launched:
+        if interrupted is None:
             raise
+        interrupted()
         # A launcher's process tells the sweep, which ends as if it had been asked itself.
         return {"status": "interrupted", "problems": []}
     return {"id": record.id, "status": record.status, "problems": []}
 
 
 @functools.cache
-def _attend() -> None:
-    """In a launcher's process: end when the sweep does."""
-    attend(_stop, lambda: not _busy.locked(), close)
+def _attend() -> Callable[[], None]:
+    """In a launcher's process: end when the sweep does. Returns what to call when a point was interrupted."""
+    return attend(_stop, lambda: not _busy.locked(), close)
 
 
 def _stop() -> None:

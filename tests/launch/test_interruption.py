@@ -17,7 +17,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
 from safetensors.numpy import load_file
 
 from harness.errors import UserError
@@ -28,19 +27,10 @@ from harness.results.folder import read_record
 from harness.results.record import SCHEMA, Record
 from tests.support.command_line import LIMIT, Harness, wait_for
 from tests.support.records import run_folder
+from tests.support.stopped import curve, saved, training
 
 SLOW = ("train.steps=50", "train.checkpoint_every=5")
 """Training long enough to be caught in the act."""
-
-
-def training(results: Path, after: int = 1) -> str | None:
-    """The id of the run that is training now and has done so many steps."""
-    for path in results.glob("runs/*/progress.json"):
-        state = json.loads(path.read_text())
-        ended = (path.parent / "record.json").exists()
-        if state["phase"] == "train" and state.get("step", 0) >= after and not ended:
-            return path.parent.name
-    return None
 
 
 def run_process(process: subprocess.Popen[str]) -> psutil.Process:
@@ -48,17 +38,6 @@ def run_process(process: subprocess.Popen[str]) -> psutil.Process:
     (worker,) = psutil.Process(process.pid).children()
     (run,) = worker.children()
     return run
-
-
-def curve(results: Path, run: str) -> list[dict[str, float]]:
-    """Every line of a curve."""
-    return [json.loads(line) for line in (run_folder(results, run) / "curve.jsonl").read_text().splitlines()]
-
-
-def saved(results: Path, run: str) -> list[dict[str, float]]:
-    """The curve in a run's checkpoint. Its lines hold each step's seconds, which no other training has."""
-    content = torch.load(run_folder(results, run) / "checkpoint.pt", weights_only=True)
-    return list(content["state"]["curve"])
 
 
 def losses(results: Path, run: str) -> list[tuple[float, float]]:
