@@ -21,7 +21,7 @@ from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf import errors as omegaconf_errors
 
 
@@ -162,11 +162,27 @@ class HarnessSweeper(Sweeper):
             return [job.return_value for job in self.launcher.launch(rows, initial_job_idx=0)]
         try:
             with asking(results, [RunFolder.of(results, run) for run in runs]):
+                self._tell_ray()
                 return [job.return_value for job in self.launcher.launch(rows, initial_job_idx=0)]
         except Exception as error:  # of a launcher: a job that was killed, a scheduler that refuses
             print(f"error: {self._chosen}: {type(error).__name__}: {first_line(error)}", file=sys.stderr)
             records = [finished_record(results, run) for run in runs]
             return [{"status": "error" if record is None else record.status, "problems": []} for record in records]
+
+    def _tell_ray(self) -> None:
+        """Where Ray's cluster is there already: have its workers know what those of one that is started here inherit,
+        and ask for no object store, which such a cluster has."""
+        from harness.launch.launcher_process import COMMAND
+        from harness.places import OWN
+
+        if not hasattr(self.launcher, "ray_cfg"):
+            return
+        init = self.launcher.ray_cfg.init
+        if (init.get("address") or os.environ.get("RAY_ADDRESS") or "local") == "local":
+            return
+        told = {name: os.environ[name] for name in (OWN, COMMAND, "HARNESS_SWEEP") if name in os.environ}
+        given = OmegaConf.create({"object_store_memory": None, "runtime_env": {"env_vars": told}})
+        self.launcher.ray_cfg.init = OmegaConf.merge(given, init)
 
     @property
     def _chosen(self) -> str:

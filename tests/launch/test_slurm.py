@@ -13,22 +13,13 @@ import pytest
 
 from harness.results.record import Record
 from tests.support import slurm as support
-from tests.support.command_line import LIMIT, SMALL, Harness, wait_for
+from tests.support.command_line import LIMIT, Harness, wait_for
 from tests.support.records import run_folder
 from tests.support.slurm import Slurm
-from tests.support.stopped import curve, saved
+from tests.support.stopped import SMALL_BUT_STEPS, curve, own_sweep, saved
 
 LAUNCHER = ("hydra/launcher=submitit_slurm", "hydra.launcher.partition=low", "hydra.launcher.cpus_per_task=1")
-# A short run and two long ones; only a signal can bring these to a checkpoint. From a folder of one's own, which jobs
-# must be told of.
 STEPS = 150
-SWEEP = """\
-question: What is lost?
-overrides: [train.checkpoint_every=1000, "inference.batch_sizes=[]"]
-grids:
-  - [train.steps=3]
-  - ["train.steps=%d", "seed=0,1"]
-"""
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +52,8 @@ def with_status(harness: Harness, status: str) -> dict[str, Record]:
 
 
 def test_a_preempted_and_a_warned_job_go_on(harness: Harness, slurm: Slurm, tmp_path: Path) -> None:
-    (tmp_path / "own" / "sweeps").mkdir(parents=True)
-    (tmp_path / "own" / "sweeps" / "lost.yaml").write_text(SWEEP % STEPS)
-    sweep = ("+sweep=lost", "--config-dir", str(tmp_path / "own"), *LAUNCHER)
-    small = tuple(word for word in SMALL if not word.startswith("train.steps"))
-    process = harness.start(*sweep, small=small, **slurm.environment)
+    sweep = own_sweep(tmp_path / "own", STEPS, every=1000)  # only a signal can bring them to a checkpoint
+    process = harness.start(*sweep, *LAUNCHER, small=SMALL_BUT_STEPS, **slurm.environment)
     jobs = wait_for(lambda: len(now := slurm.running()) == 3 and now, process)[1:]
     stopped_in_training(harness, slurm, jobs, process)
     (short,) = wait_for(lambda: with_status(harness, "ok"), process)

@@ -7,7 +7,33 @@ from pathlib import Path
 
 import torch
 
+from harness.places import CONF
+from tests.support.command_line import SMALL
 from tests.support.records import run_folder
+
+SMALL_BUT_STEPS = tuple(word for word in SMALL if not word.startswith("train.steps"))
+
+SWEEP = """\
+question: What is lost?
+overrides: [method=mine, "inference.batch_sizes=[]", train.checkpoint_every={every}]
+grids:
+  - [train.steps=3]
+  - ["train.steps={steps}", "seed=0,1"]
+"""
+
+
+def own_sweep(folder: Path, steps: int, every: int) -> tuple[str, ...]:
+    """The words for a sweep of a short run and two long ones, of a method of one's own in the folder, of which the
+    processes on other machines must be told."""
+    for each in ("sweeps", "method"):
+        (folder / each).mkdir(parents=True)
+    (folder / "sweeps" / "lost.yaml").write_text(SWEEP.format(steps=steps, every=every))
+    lora = (CONF / "method" / "lora.yaml").read_text()
+    mine = lora.replace("harness.methods.lora.Lora", "harness.methods.mine.Mine").replace("name: lora", "name: mine")
+    (folder / "method" / "mine.yaml").write_text(mine)
+    code = "from harness.methods.lora import Lora\n\n\nclass Mine(Lora):\n    pass\n"
+    (folder / "method" / "mine.py").write_text(code)
+    return ("+sweep=lost", "--config-dir", str(folder))
 
 
 def training(results: Path, after: int = 1) -> str | None:
