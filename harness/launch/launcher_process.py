@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,16 +31,20 @@ INTERVAL = 0.5
 
 
 @contextmanager
-def asking(results: Path, folders: Sequence[RunFolder]) -> Iterator[None]:
+def asking(results: Path, folders: Sequence[RunFolder], scheduled: bool = False) -> Iterator[None]:
     """While a launcher runs points in the block: ask their processes to end when this one is asked to, and wait for
-    those that are in one of the run's `folders`. Raises KeyboardInterrupt then."""
+    those that are in one of the run's `folders`; not where they are jobs that a scheduler runs (`scheduled`), which go
+    on. Raises KeyboardInterrupt then."""
     file = results.absolute() / f".stop-{socket.gethostname()}-{os.getpid()}"
     os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")  # which ends this process with a dump of its stack
     os.environ[COMMAND] = f"{socket.gethostname()} {os.getpid()} {file}"
     try:
-        with ctrl_c_alone(), passed_on(file.touch, interrupt):
+        with ctrl_c_alone(), passed_on(interrupt if scheduled else file.touch, interrupt):
             yield
     except (KeyboardInterrupt, SystemExit):  # the latter of a launcher that listens to signals itself
+        if scheduled:
+            print("its jobs go on; the same command waits for them, and scancel ends them", file=sys.stderr)
+            raise KeyboardInterrupt from None
         file.touch()
         deadline = time.monotonic() + LAST_SECONDS
         for folder in folders:

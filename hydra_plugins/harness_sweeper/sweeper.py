@@ -161,13 +161,21 @@ class HarnessSweeper(Sweeper):
         if own:
             return [job.return_value for job in self.launcher.launch(rows, initial_job_idx=0)]
         try:
-            with asking(results, [RunFolder.of(results, run) for run in runs]):
+            folders = [RunFolder.of(results, run) for run in runs]
+            with asking(results, folders, self._chosen.endswith("=submitit_slurm")):
                 self._tell_ray()
-                return [job.return_value for job in self.launcher.launch(rows, initial_job_idx=0)]
+                outcomes = [job.return_value for job in self.launcher.launch(rows, initial_job_idx=0)]
         except Exception as error:  # of a launcher: a job that was killed, a scheduler that refuses
             print(f"error: {self._chosen}: {type(error).__name__}: {first_line(error)}", file=sys.stderr)
             records = [finished_record(results, run) for run in runs]
             return [{"status": "error" if record is None else record.status, "problems": []} for record in records]
+        if count := sum(told.get("id", run) != run for told, run in zip(outcomes, runs, strict=True)):
+            print(
+                f"warning: {count} of {len(runs)} runs are recorded under other ids, since another processor, GPU or "
+                "number of threads makes another run: this sweep's tables lack them. Start it where its jobs run",
+                file=sys.stderr,
+            )
+        return outcomes
 
     def _tell_ray(self) -> None:
         """Where Ray's cluster is there already: have its workers know what those of one that is started here inherit,

@@ -284,7 +284,7 @@ def stopped_by(process: subprocess.Popen[str], *numbers: signal.Signals) -> str:
     return err
 
 
-@pytest.mark.parametrize("numbers", [[signal.SIGHUP], [signal.SIGINT] * 3, [signal.SIGTERM, signal.SIGINT]], ids=str)
+@pytest.mark.parametrize("numbers", [[signal.SIGHUP], [signal.SIGINT] * 3, [signal.SIGTERM, signal.SIGUSR2]], ids=str)
 def test_whatever_asks_for_an_end_gets_a_checkpoint_and_a_record(
     numbers: list[signal.Signals], harness: Harness
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -65,8 +66,8 @@ def test_a_preempted_and_a_warned_job_go_on(harness: Harness, slurm: Slurm, tmp_
     preempted = wait_for(lambda: with_status(harness, "interrupted"), process)
     left = {run: saved(harness.results, run) for run in preempted}
     (warned,) = slurm.running()
-    for signal in ("USR2", "CONT"):
-        slurm("scancel", f"--signal={signal}", warned)
+    for name in ("USR2", "CONT"):
+        slurm("scancel", f"--signal={name}", warned)
     both = wait_for(lambda: len(now := with_status(harness, "interrupted")) == 2 and now, process)
     left |= {run: saved(harness.results, run) for run in both.keys() - preempted.keys()}
 
@@ -104,7 +105,14 @@ def test_a_cancelled_job_and_one_out_of_time_end_the_sweep_and_the_same_command_
     assert len(stopped) == 2
     wait_for(lambda: not slurm("squeue", "--noheader"))
 
-    again = harness(*sweep, **slurm.environment)
-    assert again.returncode == 0, again.stderr
+    again = harness.start(*sweep, **slurm.environment)
+    wait_for(lambda: len(slurm.running()) == 2, again)
+    again.send_signal(signal.SIGINT)
+    _, err = again.communicate(timeout=LIMIT)
+    assert again.returncode == 130, err
+    assert "its jobs go on" in err
+    assert len(slurm.running()) == 2
+    last = harness(*sweep, **slurm.environment)
+    assert last.returncode == 0, last.stderr
     resumed = {run: record.resumed_from for run, record in with_status(harness, "ok").items()}
     assert resumed == {run: record.step for run, record in stopped.items()}
