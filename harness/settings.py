@@ -90,7 +90,7 @@ class ForgettingSettings(Settings):
 class Tracker(Settings):
     """Where a run is logged besides its record."""
 
-    kind: Literal["wandb", "none"]
+    kind: Literal["wandb", "mlflow", "trackio", "none"]
     mode: Literal["auto", "online", "offline"]
     project: Name
     entity: Name | None = None
