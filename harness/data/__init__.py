@@ -120,6 +120,10 @@ class Source(Settings):
         """The texts whose tokens count in the loss of the example with its first reference."""
         return (example.references[0],)
 
+    def means(self) -> tuple[str, ...]:
+        """Scores of a mixture whose mean over its tasks is a score too; empty elsewhere."""
+        return ()
+
     def weights(self) -> dict[str, float]:
         """By task of a mixture, its share of the training examples; empty elsewhere."""
         return {}

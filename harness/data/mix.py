@@ -75,6 +75,9 @@ class Mix(Source):
     def render(self, example: Example) -> str:
         return self.of(example).render(example)
 
+    def means(self) -> tuple[str, ...]:
+        return self.mean
+
     def weights(self) -> dict[str, float]:
         trained = self._tasks_of("trained")
         return {name: self.task_weights.get(name, 1.0) for name in trained}

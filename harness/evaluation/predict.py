@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from harness import data, metrics
 from harness.data import Source
-from harness.data.mix import Mix
 from harness.data.splits import by_task
 from harness.evaluation.answers import Answer, Prediction, classify, write_answers
 from harness.evaluation.likelihood import by_likelihood, log_likelihoods
@@ -86,7 +85,7 @@ def score_task(task: EncodedTask, predictions: Sequence[Prediction]) -> Scores:
         parts.append((examples[0].task, chosen, _as_written(task, scores, alike)))
     if len(parts) == 1 and not parts[0][0]:
         return parts[0][2]
-    return together(parts, task.settings.data.mean if isinstance(task.settings.data, Mix) else ())
+    return together(parts, task.settings.data.means())
 
 
 def _as_written(task: EncodedTask, scores: Scores, predictions: Sequence[Prediction]) -> Scores:
