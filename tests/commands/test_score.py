@@ -129,7 +129,7 @@ PAIR = ("p.txt", "a\nb\n")
         (("p.txt", "é\n".encode("utf-16")), ("r.txt", "e\n"), [], "p.txt: not UTF-8 (byte 0); save it as UTF-8"),
         (PAIR, ("r.txt", "a\nb\n"), ["--encoding=klingon"], "--encoding klingon: no such encoding"),
         (PAIR, ("r.txt", "a\nb\n"), ["--metrics=bluu,nist"], "metric bluu: there is none of that name; did"),
-        (PAIR, ("r.txt", "a\nb\n"), ["--metrics=,"], "--metrics: names none; choose from: bleu, "),
+        (PAIR, ("r.txt", "a\nb\n"), ["--metrics=,"], "--metrics: names none; choose from: answer_words, bleu, boxed, "),
         (PAIR, ("r.txt", "a\nb\n"), ["--metrics=slots"], "metric slots: needs the inputs"),
         (PAIR, ("r.csv", "mr,ref\nx,a\ny,b\n"), ["--metrics=slots"], "metric slots: not a meaning representation"),
         (PAIR, ("r.csv", "mr,text\nx,a\ny,b\n"), [], "r.csv: needs a column ref or reference or "),
