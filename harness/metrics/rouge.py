@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.metadata import version
 from statistics import fmean
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from harness.metrics import Score
 from harness.metrics.tools.unicode import NAME, blind, words
@@ -78,6 +81,34 @@ class _AnyScript:
 
 @cache
 def _scorer(kinds: tuple[str, ...], any_script: bool) -> RougeScorer:
-    from rouge_score.rouge_scorer import RougeScorer  # brings nltk, which is slow to import
+    _import_rouge_score()
+    from rouge_score.rouge_scorer import RougeScorer
 
     return RougeScorer(kinds, use_stemmer=False, tokenizer=_AnyScript() if any_script else None)
+
+
+class _Later(ModuleType):
+    """A module that is imported when something of it is first asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what importing it looks at
+            raise AttributeError(name)
+        return getattr(import_module(self.__name__), name)
+
+
+def _import_rouge_score() -> None:
+    """Import rouge-score, but not yet nltk, which brings pandas, scikit-learn and scipy.stats: seconds of each run, for
+    a stemmer and a splitter of sentences that are not asked for here. Whoever asks rouge-score for them gets nltk's.
+
+    `importlib.util.LazyLoader` was not enough: `from nltk.stem import porter` makes it load the package.
+    """
+    if {"nltk", "rouge_score.rouge_scorer"} & sys.modules.keys():
+        return
+    later = {name: _Later(name) for name in ("nltk", "nltk.stem", "nltk.stem.porter")}
+    vars(later["nltk.stem"])["porter"] = later["nltk.stem.porter"]
+    sys.modules |= later
+    try:
+        import_module("rouge_score.rouge_scorer")
+    finally:
+        for name in later:
+            del sys.modules[name]

@@ -227,6 +227,19 @@ def test_families_import_neither_torch_nor_hydra() -> None:
     assert answer.stdout.strip() == "[]"
 
 
+def test_rouge_waits_for_nltk_until_somebody_needs_it() -> None:
+    """Words of one stem are one word to nltk's Porter stemmer, and two sentences are two to its splitter."""
+    code = (
+        "import sys\nfrom harness import metrics\nmetrics.compute(['rouge'], ['a b\\nc'], [['a b\\nd']])\n"
+        "print({'nltk', 'pandas', 'sklearn', 'scipy'} & set(sys.modules) or 'none')\n"
+        "from rouge_score import rouge_scorer\n"
+        "print(rouge_scorer.RougeScorer(['rouge1'], use_stemmer=True).score('running', 'runs')['rouge1'].fmeasure)\n"
+        "import nltk\nprint(rouge_scorer.nltk.sent_tokenize is nltk.sent_tokenize)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["none", "1.0", "True"]
+
+
 SAMPLES = {
     "calibration": (['{"1": 0.8, "2": 0.2}', '{"1": 0.4, "2": 0.6}', '{"1": 0.3, "2": 0.7}'], [["1"], ["2"], ["1"]]),
     "numeric": (["1", "so 2", "3"], [["#### 1"], ["#### 2"], ["#### 4"]]),
