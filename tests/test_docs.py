@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shlex
@@ -52,8 +53,14 @@ def test_command(command: str, tmp_path: Path) -> None:
         pytest.skip("a measurement, not a command of the project")
     if any(word.startswith("data.path=") for word in words):
         pytest.skip("needs data that is not part of the project; the sweep's test composes it")
-    answer = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, env=dict(os.environ))
+    answer = ended(tuple(words))
     assert answer.returncode == 0, answer.stderr
+
+
+@functools.cache
+def ended(words: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    """The ended command; run once, although many lines of the pages come down to the help of one command."""
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, env=dict(os.environ))
 
 
 def test_the_diagram_of_the_rooms_is_drawn_from_the_code() -> None:
