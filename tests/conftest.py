@@ -18,31 +18,10 @@ from harness.results.record import Record
 from tests.support.command_line import SMALL, Harness
 
 LONG = (
-    *(
-        "gate_planted",
-        "interruption",
-        "sequence",
-        "contract",
-        "lost_work",
-        "tracking",
-        "tasks",
-        "gpus",
-        "launchers",
-        "slurm",
-        "hub",
-    ),
-    *(
-        "merge_audit",
-        "models",
-        "kinds",
-        "after_training",
-        "sweeper",
-        "forecast",
-        "oom",
-        "precisions",
-        "inference",
-        "page",
-    ),
+    *("interruption", "flattery", "rounds", "gate_planted", "tuning", "kinds", "contract", "tracking", "lost_work"),
+    *("sequence", "wheel", "python", "launchers", "slurm", "ray_cluster", "lm_eval", "trackers", "hub_server", "gpus"),
+    *("folders", "tasks", "own_folder", "objective", "oom", "hub", "merge_audit", "models", "after_training"),
+    *("docs", "sweeper", "forecast", "planner", "metamathqa", "precisions", "roles", "inference", "page"),
 )
 """Files of tests that take minutes. They begin first, since a file stays on one core: the last ones are short."""
 
@@ -78,12 +57,21 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # as under nohup
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HARNESS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HARNESS_CACHE", str(cache_of(tmp_path_factory)))
         patch.setenv("HF_HUB_OFFLINE", "1")
         for name in list(os.environ):
             if name.startswith(("WANDB_", "HARNESS_SWEEP")):
                 patch.delenv(name)
         yield
+
+
+def cache_of(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder that all workers of pytest-xdist share, as sweeps at once do: what one has converted, planned or
+    measured of a base, no other one does again. A worker's folder lies in that of the whole session."""
+    own = tmp_path_factory.getbasetemp()
+    cache = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "cache"
+    cache.mkdir(exist_ok=True)
+    return cache
 
 
 @pytest.fixture
