@@ -73,6 +73,7 @@ class Eval(Settings):
     paraphrases: list[str]
     score: Literal["last", "best"]
     keep_texts: bool = False
+    run_code: bool = False
 
 
 class ForgettingSettings(Settings):

@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> None:
     names = [name.strip() for name in options.metrics.split(",") if name.strip()]
     if not names:
         raise UserError(f"--metrics: names none; choose from: {', '.join(metrics.families())}")
-    scores = metrics.compute(names, texts.predictions, texts.references, texts.sources)
+    scores = metrics.compute(names, texts.predictions, texts.references, texts.sources, options.run_code)
     intervals = {name: interval(one) for name, one in scores.items()} if options.ci else {}
     print(as_json(scores, intervals, len(texts.references)) if options.json else as_text(scores, intervals))
 
@@ -62,6 +62,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--ci", action="store_true", help="add 95%% intervals: a bootstrap over the items, 1,000 resamples"
     )
+    parser.add_argument("--run-code", action="store_true", help="run code that was predicted, in a sandbox (pass_at_1)")
     parser.add_argument("--json", action="store_true", help="print JSON with full precision and signatures")
     for name in ("prediction", "reference", "input"):
         parser.add_argument(f"--{name}-column", metavar="NAME", help=f"column of the {name}s in csv, tsv or jsonl")

@@ -33,7 +33,7 @@ example:
   python -m harness sequence --stage "data=restaurants" --stage "data=e2e data.path=FOLDER" \\
       --method "method=full" --method "method=lora method.rank=16" --joint "data=mix" train.steps=100"""
 
-SCORES = ("accuracy", "bleu", "numeric_match", "boxed_match", "exact_match", "rouge1")
+SCORES = ("accuracy", "bleu", "numeric_match", "boxed_match", "pass_at_1", "exact_match", "rouge1")
 """What a task is scored by, the first that it has, unless --score names another."""
 NONE = "—"
 

@@ -12,6 +12,7 @@ from harness.data.mix import Mix
 from harness.data.untouched import load_panel
 from harness.errors import UserError, first_line
 from harness.host.environment import gpu_name, resolve_device
+from harness.metrics.tools import sandbox
 
 if TYPE_CHECKING:
     from harness.config.run_settings import RunSettings
@@ -103,7 +104,16 @@ def missing(settings: RunSettings) -> list[str]:
             f"model={settings.model.name}: is a shape without weights, for python -m harness plan; to run it use "
             "model=hub model.id=…, or model=path model.path=…"
         )
-    return problems
+    return problems + code_problems(settings)
+
+
+def code_problems(settings: RunSettings) -> list[str]:
+    """What a score lacks that runs what the model writes: leave to do so, or a sandbox to do it in."""
+    if not (asked := settings.data.families() & set(sandbox.FAMILIES)):
+        return []
+    if not settings.eval.run_code:
+        return [f"metric {', '.join(sorted(asked))}: {sandbox.ASK}; else name other scores in that data's metrics"]
+    return [f"eval.run_code=true: {problem}"] if (problem := sandbox.problem()) else []
 
 
 def reading_problems(settings: RunSettings) -> list[str]:

@@ -83,8 +83,9 @@ class RunSettings(Settings):
             del outcome["train"][name]
         if not self.train.gradient_checkpointing:
             del outcome["train"]["gradient_checkpointing"]  # runs of before it was a setting did without
-        if not self.eval.keep_texts:
-            del outcome["eval"]["keep_texts"]
+        for name in ("keep_texts", "run_code"):
+            if not outcome["eval"][name]:
+                del outcome["eval"][name]
         if self.keep_model:
             outcome["keep_model"] = True  # the model is something that a finished run has to have
         if self.targets.modules is not None:

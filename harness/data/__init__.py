@@ -120,6 +120,10 @@ class Source(Settings):
         """The texts whose tokens count in the loss of the example with its first reference."""
         return (example.references[0],)
 
+    def families(self) -> set[str]:
+        """The families of scores that a run of it asks for."""
+        return set(self.metrics)
+
     def means(self) -> tuple[str, ...]:
         """Scores of a mixture whose mean over its tasks is a score too; empty elsewhere."""
         return ()

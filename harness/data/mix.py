@@ -75,6 +75,9 @@ class Mix(Source):
     def render(self, example: Example) -> str:
         return self.of(example).render(example)
 
+    def families(self) -> set[str]:
+        return {family for name in self._tasks_of("scored") for family in self.tasks[name].metrics}
+
     def means(self) -> tuple[str, ...]:
         return self.mean
 

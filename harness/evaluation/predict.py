@@ -32,7 +32,8 @@ def rehearse(settings: RunSettings) -> None:
         source = settings.data.of(example)
         if not source.plain:
             names = [name for name in source.metrics if name not in JAVA]
-            metrics.compute(names, [example.references[0]], [example.references], [example.source])
+            texts = [example.references[0]], [example.references], [example.source]
+            metrics.compute(names, *texts, run_code=settings.eval.run_code)
 
 
 def predict(
@@ -81,7 +82,8 @@ def score_task(task: EncodedTask, predictions: Sequence[Prediction]) -> Scores:
         elif source.classes is not None:
             scores = score_classes(examples, alike, source)
         else:
-            scores = score(examples, [prediction.text for prediction in alike], source.metrics)
+            texts = [prediction.text for prediction in alike]
+            scores = score(examples, texts, source.metrics, task.settings.eval.run_code)
         parts.append((examples[0].task, chosen, _as_written(task, scores, alike)))
     if len(parts) == 1 and not parts[0][0]:
         return parts[0][2]

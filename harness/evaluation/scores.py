@@ -118,13 +118,16 @@ def cut_answers(source: Source, examples: Sequence[Example]) -> list[str]:
     return warnings
 
 
-def score(examples: Sequence[Example], predictions: Sequence[str], families: Sequence[str]) -> Scores:
-    """The scores of these families of `harness.metrics` against the examples' references.
+def score(
+    examples: Sequence[Example], predictions: Sequence[str], families: Sequence[str], run_code: bool = False
+) -> Scores:
+    """The scores of these families of `harness.metrics` against the examples' references; `run_code`: by running the
+    predictions, too.
 
     A line holds, by name of the score, the example's statistics where the score is made of sums, else its own score.
     """
     references, sources = [example.references for example in examples], [example.source for example in examples]
-    results = metrics.compute(families, predictions, references, sources)
+    results = metrics.compute(families, predictions, references, sources, run_code)
     lines: list[dict[str, Any]] = [{"index": i, "prediction": text} for i, text in enumerate(predictions)]
     for name, one in results.items():
         parts = [list(row) for row in one.statistics] if one.statistics else one.examples

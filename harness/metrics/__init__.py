@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.errors import UserError, first_line, nearest
+from harness.metrics.tools.sandbox import ASK
+from harness.metrics.tools.sandbox import FAMILIES as CODE
 from harness.places import extend
 from harness.results.sections import Better
 
@@ -73,16 +75,20 @@ def compute(
     predictions: Sequence[str],
     references: Sequence[Sequence[str]],
     sources: Sequence[str] | None = None,
+    run_code: bool = False,
 ) -> dict[str, Score]:
     """The scores of these families: one prediction and at least one reference an example.
 
-    `sources`, the inputs, are needed by families that look at them (`slots`, `surface`).
-    Raises UserError for an unknown family, unequal counts, and an example without references; MetricFailed where a
-    family raises an error or gives what are no scores.
+    `sources`, the inputs, are needed by families that look at them (`slots`, `surface`). `run_code`: predictions may be
+    run, in a sandbox. Raises UserError for an unknown family, one that runs predictions where they may not be run,
+    unequal counts, and an example without references; MetricFailed where a family raises an error or gives what are no
+    scores.
     """
     known = families()
     if unknown := [name for name in names if name not in known]:
         raise UserError(*(f"metric {name}: there is none of that name; {nearest(name, known)}" for name in unknown))
+    if not run_code and (running := [name for name in names if name in CODE]):
+        raise UserError(f"metric {running[0]}: {ASK}")
     check(predictions, references)
     scores: dict[str, Score] = {}
     for name in names:

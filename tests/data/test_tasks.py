@@ -342,6 +342,7 @@ def test_a_row_of_each_task(
 def test_every_task_is_tested() -> None:
     own = {"csv", "jsonl", "hub", "mix", "chat", "e2e", "cuisine", "restaurants", "dialogsum", "gsm8k", "wikitext"}
     own |= {"glue/sst2", "metamathqa", "metamathqa_math", "math", "commonsense", "alpaca", "guanaco", "tulu3"}
+    own |= {"code_alpaca", "humaneval", "code_alpaca_humaneval"}
     assert set(CHOICES) == own | set(ROWS)
     assert len([name for name in CHOICES if name.startswith("glue/")]) == 9
     assert len([name for name in CHOICES if name.startswith("super_glue/")]) == 8

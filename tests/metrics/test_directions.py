@@ -28,6 +28,7 @@ from reports.read.runs import load_sweep
 from reports.statistics.scores import better, better_at, main_score
 from reports.statistics.verdicts import BASE, BEST, TIED, WORSE, compare
 from reports.values.frame import quality_columns
+from tests.support.code import PROBLEMS, reference
 from tests.support.records import REFERENCES, add, key, run_folder, spoiled, sweep
 
 TEXTS = [
@@ -40,6 +41,11 @@ MRS = ["name[Aromi], food[Thai]", "name[Zizzi], food[French]", "name[Strada], ar
 FACTS = ["Aromi serves Thai food", "Zizzi serves French food", "Strada is in the riverside area", "Fitzbillies is open"]
 SPECIAL: dict[str, tuple[list[str], list[str], list[str]]] = {
     # Right answers, wrong ones, references.
+    "pass_at_1": (
+        [problem["canonical_solution"] for problem in PROBLEMS],
+        ["pass"] * len(PROBLEMS),
+        [reference(problem) for problem in PROBLEMS],
+    ),
     "slots": (FACTS, ["nothing at all"] * 4, FACTS),
     "numeric": (["4", "5", "6", "7"], ["1", "1", "1", "1"], ["4", "5", "6", "7"]),
     "answer_words": (["answer1", "answer2"], ["answer3"] * 2, ["answer1", "answer2"]),
@@ -58,7 +64,8 @@ SPECIAL: dict[str, tuple[list[str], list[str], list[str]]] = {
 def test_a_perfect_answer_is_on_the_side_that_the_score_calls_better(family: str) -> None:
     """Every score of every family there is, so that a new one cannot be forgotten."""
     right, wrong, references = SPECIAL.get(family, (TEXTS, ["zebra x y z"] * 4, TEXTS))
-    good, bad = (metrics.compute([family], said, [[text] for text in references], MRS) for said in (right, wrong))
+    groups = [[text] for text in references]
+    good, bad = (metrics.compute([family], said, groups, MRS, run_code=True) for said in (right, wrong))
     known = {name for name in good if good[name].value is not None}
     if not known and shutil.which("java") is None:
         pytest.skip("needs Java")

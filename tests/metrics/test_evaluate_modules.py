@@ -28,6 +28,8 @@ samples = {
 }
 found = {}
 for family in sys.argv[2:]:
+    if family == "pass_at_1":
+        continue  # it runs code, which is asked for elsewhere
     metric = evaluate.load(sys.argv[1], family)
     pair = ["a cat sat here", "a pub"], [["a cat sat here", "the cat"], ["a pub"]]
     texts, references = samples.get(family, pair)

@@ -20,11 +20,12 @@ from harness.metrics.bleu import corpus_bleu
 from harness.metrics.classes import positive_class
 from harness.metrics.rouge import parts
 from harness.metrics.surface import words
+from harness.metrics.tools.sandbox import FAMILIES as CODE
 
 ROOT = Path(__file__).parents[2]
 COLD, VERY, NOT = "It is cold outside.", "It is very cold outside.", "It is not cold outside."
 TEA = "I am very happy to say that I am drinking a warm cup of tea."
-FAMILIES = metrics.families()
+FAMILIES = [family for family in metrics.families() if family not in CODE]
 
 
 def one(
