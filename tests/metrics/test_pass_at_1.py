@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from harness import metrics
+from harness.commands.score import main as score
 from harness.errors import UserError
 from harness.metrics import pass_at_1
 from harness.metrics.tools import sandbox
 from tests.support.code import PROBLEMS, reference
+from tests.support.tasks import write
 
 needs_sandbox = pytest.mark.skipif(sandbox.problem() is not None, reason=f"{sandbox.problem()}")
 REFERENCES = [[reference(problem)] for problem in PROBLEMS]
@@ -20,10 +22,10 @@ REFERENCES = [[reference(problem)] for problem in PROBLEMS]
 
 def passed(*texts: str) -> tuple[float, ...]:
     """Of an answer to each of the problems, whether it passes."""
-    score = metrics.compute(["pass_at_1"], texts, REFERENCES, run_code=True)["pass_at_1"]
-    assert score.examples is not None
-    assert score.value == pytest.approx(sum(score.examples) / len(texts))
-    return score.examples
+    one = metrics.compute(["pass_at_1"], texts, REFERENCES, run_code=True)["pass_at_1"]
+    assert one.examples is not None
+    assert one.value == pytest.approx(sum(one.examples) / len(texts))
+    return one.examples
 
 
 @needs_sandbox
@@ -69,6 +71,18 @@ def test_nothing_is_run_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "run", lambda *_: pytest.fail("it was run"))
     with pytest.raises(UserError, match=r"^metric pass_at_1: runs code that a model wrote.*eval\.run_code=true"):
         metrics.compute(["bleu", "pass_at_1"], ["return 1"], REFERENCES[:1])
+
+
+@needs_sandbox
+def test_the_command_that_scores_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers: list[dict[str, object]] = [{"prediction": problem["canonical_solution"]} for problem in PROBLEMS]
+    write(tmp_path / "out.jsonl", [*answers[:2], {"prediction": "pass"}])
+    write(tmp_path / "refs.jsonl", [{"reference": reference(problem)} for problem in PROBLEMS])
+    given = [f"--predictions={tmp_path}/out.jsonl", f"--references={tmp_path}/refs.jsonl", "--metrics=pass_at_1"]
+    with pytest.raises(UserError, match="score --run-code"):
+        score(given)
+    score([*given, "--run-code"])
+    assert "66.6667" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("wrong", ["x", "[1]", '{"prompt": "a", "test": "b"}', "7"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.metrics.tools import sandbox
+from tests.support.command_line import wait_for
 
 
 @pytest.fixture(params=["bwrap", "unshare"])
@@ -117,8 +120,22 @@ def test_no_end_is_a_failure(maker: str, monkeypatch: pytest.MonkeyPatch) -> Non
     assert not ends(maker, "import signal\nfor s in (2, 15, 24): signal.signal(s, signal.SIG_IGN)\nwhile True: pass")
     monkeypatch.setattr(sandbox, "SECONDS", 2.0)
     assert not ends(maker, "import time; time.sleep(1e6)")
-    left = [each.info["cmdline"] for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"]]
-    assert not any("What runs in the sandbox" in word for words in left for word in words)
+    assert not left()
+
+
+def left() -> list[int]:
+    """The programs that still run."""
+    words = {each.pid: each.info["cmdline"] or () for each in psutil.process_iter(["cmdline"])}
+    return [number for number, each in words.items() if any("What runs in the sandbox" in word for word in each)]
+
+
+def test_none_outlives_a_killed_command_for_long(maker: str) -> None:
+    program = "import time; time.sleep(1e6)"
+    code = f"from harness.metrics.tools import sandbox as s; s.SECONDS = 5.0; s.run({maker!r}, {program!r})"
+    with subprocess.Popen([sys.executable, "-c", code]) as command:
+        wait_for(left)
+        command.kill()
+    wait_for(lambda: not left())
 
 
 def test_limits_stay(maker: str) -> None:

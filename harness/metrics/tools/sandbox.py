@@ -22,7 +22,7 @@ from harness.metrics.tools.sandbox_inside import BEGUN, LIMITS, MIB
 FAMILIES = ("pass_at_1",)
 """The families of scores that run what a model wrote: only where that is asked for."""
 ASK = "runs code that a model wrote, in a sandbox, and only where asked to: eval.run_code=true, or score --run-code"
-SECONDS = 30.0
+SECONDS = 60.0
 """Of wall time, for a program that waits, or a machine that is busy; `sandbox_inside.py` has the other limits."""
 ROOM = 4 * 2**20
 """Bytes of the folder that it may write to."""
@@ -101,16 +101,17 @@ def run(name: str, program: str) -> tuple[bool, bool]:
     # The word is drawn for each program, which therefore cannot print it; nor does one that exits early come to it.
     word = secrets.token_hex(16)
     inside = Path(__file__).with_name("sandbox_inside.py").read_text(encoding="utf-8")
+    limited = ("timeout", "-s", "KILL", f"{SECONDS:g}", *PYTHON)  # also where this process is killed and cannot wait
     with tempfile.TemporaryFile() as said, tempfile.TemporaryDirectory() as root:
         with contextlib.suppress(subprocess.TimeoutExpired):
             subprocess.run(
-                [*_command(name, root), *PYTHON, "-c", inside],
+                [*_command(name, root), *limited, "-c", inside],
                 input=json.dumps([word, program]).encode(),
                 stdout=said,
                 stderr=subprocess.DEVNULL,
                 env=ENVIRONMENT,
                 cwd="/",
-                timeout=SECONDS,
+                timeout=2 * SECONDS,
                 start_new_session=True,
                 check=False,
             )
