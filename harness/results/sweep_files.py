@@ -127,11 +127,11 @@ def _of_one_choice(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     choices side by side would leave it to test examples which is the better."""
     last: dict[str, Any] = {}
     for run in runs:
-        if (tuned := run.get("tuned")) and tuned.choice > last.get(tuned.row, tuned).choice:
-            last[tuned.row] = tuned
+        if (tuned := run.get("tuned")) and tuned.choice > last.get(tuned.words, tuned).choice:
+            last[tuned.words] = tuned
         elif tuned:
-            last.setdefault(tuned.row, tuned)
-    return [run for run in runs if "tuned" not in run or run["tuned"].choice == last[run["tuned"].row].choice]
+            last.setdefault(tuned.words, tuned)
+    return [run for run in runs if "tuned" not in run or run["tuned"].choice == last[run["tuned"].words].choice]
 
 
 def _told(run: dict[str, Any]) -> int:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from harness.results.sections import Section
 
+NO_OTHER_RUN = ("results=", "force=", "tracker", "hydra", "inference.", "budget=", "train.checkpoint_every=")
+"""Beginnings of overrides that make no other run."""
+
 
 class Rung(Section):
     """A trial after so many steps."""
@@ -48,6 +51,11 @@ class Tuned(Section):
     """Ids of the row's trials."""
     searched: str
     """When the last of them began: UTC, ISO 8601."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """By which rows are told apart: the overrides in any order, without those that make no other run."""
+        return tuple(sorted(word for word in self.row.split(" ") if not word.startswith(NO_OTHER_RUN)))
 
     @property
     def choice(self) -> tuple[int, str, float, list[str]]:

@@ -86,12 +86,12 @@ def pairs_of(sweep: Sweep) -> list[Pair]:
     return pairs
 
 
-def _place(group: Group) -> tuple[str, str]:
+def _place(group: Group) -> tuple[tuple[str, ...], str]:
     """What a row has in common with the same row at its own value: its name in the sweep, and all of its key but the
     method's settings and the seed."""
     tuned, flat = group.tuned, group.records[0].flat_key
     rest = {name: value for name, value in flat.items() if not name.startswith(("settings.method.", SEED))}
-    return tuned.row if tuned else "", json.dumps(rest, sort_keys=True)
+    return tuned.words if tuned else (), json.dumps(rest, sort_keys=True)
 
 
 def _at_own(sweep: Sweep, asked: Asked, pairs: Sequence[Pair]) -> Comparison | None:
