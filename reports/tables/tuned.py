@@ -16,7 +16,7 @@ from reports.read.run import Run
 from reports.read.runs import Sweep, UnusablePredictions, finite
 from reports.read.trials import cost, trials
 from reports.statistics.intervals import Interval
-from reports.statistics.paired import distance, sample
+from reports.statistics.paired import distance, sample, shared_seeds
 from reports.statistics.scores import title_of
 from reports.statistics.verdicts import BEST, TIED, Comparison, Verdict, compare
 from reports.values import columns as c
@@ -108,7 +108,7 @@ def _line(pair: Pair, comparison: Comparison, beside: Comparison | None) -> dict
     run, score = pair.chosen.runs[0], comparison.score or ""
     assert run.tuned is not None
     spent = cost(run, trials(run))
-    gain = _gain(pair, score)
+    gain, interval = _gain(pair, score)
     verdict = comparison.verdicts.get(run.id, Verdict())
     there = beside.verdicts.get(pair.own.runs[0].id, Verdict()) if beside and pair.own else None
     return {
@@ -125,16 +125,24 @@ def _line(pair: Pair, comparison: Comparison, beside: Comparison | None) -> dict
         "verdict": verdict.text,
         "own_score": _mean(pair.own, score) if pair.own else None,
         "own_verdict": replace(there, at_these_rates=False).text if there else None,
-        "flips": there is not None and _side(verdict) != _side(there),
-        "gain": None if pair.own is None or pair.own is pair.chosen else _change(pair, score),
-        "gain_low": gain.low if gain else None,
-        "gain_high": gain.high if gain else None,
+        "flips": bool(beside and there and _flips((verdict, comparison), (there, beside))),
+        "gain": gain,
+        "gain_low": interval.low if interval else None,
+        "gain_high": interval.high if interval else None,
     }
 
 
 def _side(verdict: Verdict) -> str:
     """What a verdict comes to: the best and what is tied with it are one, since they cannot be told apart."""
     return BEST if verdict.word in (BEST, TIED) else verdict.text
+
+
+def _flips(*sides: tuple[Verdict, Comparison]) -> bool:
+    """Whether a row's two verdicts differ, each of a comparison. A row without one is behind the best of its; where
+    that has none, as of a single row, it is not known what the row is."""
+    known = all(one.text or BEST in {each.word for each in of.verdicts.values()} for one, of in sides)
+    (chosen, _), (own, _) = sides
+    return known and _side(chosen) != _side(own)
 
 
 def _mean(row: Group, score: str) -> float | None:
@@ -144,21 +152,21 @@ def _mean(row: Group, score: str) -> float | None:
     return fmean(known) if known and len(known) == len(values) else None
 
 
-def _change(pair: Pair, score: str) -> float | None:
-    """The score at the chosen rate minus that at the row's own."""
-    after, before = _mean(pair.chosen, score), _mean(pair.own, score) if pair.own else None
-    return None if after is None or before is None else after - before
-
-
-def _gain(pair: Pair, score: str) -> Interval | None:
-    """The interval of that change, seed by seed and example by example."""
+def _gain(pair: Pair, score: str) -> tuple[float | None, Interval | None]:
+    """The score at the chosen rate minus that at the row's own, over the seeds that both have where these are several,
+    and its interval, seed by seed and example by example."""
     if pair.own is None or pair.own is pair.chosen:
-        return None
+        return None, None
+    after, before = _mean(pair.chosen, score), _mean(pair.own, score)
+    change = None if after is None or before is None else after - before
     try:
         one, other = sample(pair.chosen.runs, score), sample(pair.own.runs, score)
-        return distance(one, other) if one.indices == other.indices else None
+        interval = distance(one, other)
     except UnusablePredictions:
-        return None
+        return change, None
+    if seeds := shared_seeds(one, other):
+        change = one.of(seeds).value - other.of(seeds).value
+    return change, interval
 
 
 def _cells(line: dict[str, Any], key: str, kind: Kind, frame: pd.DataFrame) -> Cell:
@@ -204,6 +212,6 @@ def _notes(pairs: Sequence[Pair], lines: Sequence[dict[str, Any]], score: str, c
             f"Trials: seeds {', '.join(seeds)}, validation examples alone. The seeds and test examples of the scores "
             "are others, so that choosing flatters no row."
         )
-    if any(line["gain"] is not None for line in lines):
+    if any(line["gain_low"] is not None for line in lines):
         notes.append("In brackets the 95% interval of the difference, seed by seed and example by example.")
     return notes
