@@ -54,8 +54,10 @@ class Tuned(Section):
 
     @property
     def words(self) -> tuple[str, ...]:
-        """By which rows are told apart: the overrides in any order, without those that make no other run."""
-        return tuple(sorted(word for word in self.row.split(" ") if not word.startswith(NO_OTHER_RUN)))
+        """By which rows are told apart: the overrides in any order, without those that make no other run, and without
+        the tuned setting, of which a value that was given is the middle of the grid."""
+        aside = (*NO_OTHER_RUN, f"{self.setting}=")
+        return tuple(sorted(word for word in self.row.split(" ") if not word.startswith(aside)))
 
     @property
     def choice(self) -> tuple[int, str, float, list[str]]:

@@ -57,7 +57,7 @@ def test_a_verdict_does_not_flip_where_no_other_row_is_done_at_its_own_rate(tmp_
 
 def test_a_row_that_was_tuned_in_other_words_is_one_row_of_one_choice(tmp_path: Path) -> None:
     first = [done(tmp_path, "lora", 0.01, seed, 0.2, row="method=lora data.size=9") for seed in (0, 1)]
-    words = "tracker=none data.size=9 method=lora train.checkpoint_every=5"
+    words = "tracker=none data.size=9 method.lr=0.004 method=lora train.checkpoint_every=5"
     again = [done(tmp_path, "lora", 0.02, seed, 0.1, row=words, value=0.02, trials=["c"]) for seed in (0, 1)]
     own = [done(tmp_path, "lora", 0.002, seed, 0.3, row="method=lora data.size=9") for seed in (0, 1)]
     line = table(tmp_path, *first, *again, *own)["lora"]
