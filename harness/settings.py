@@ -139,6 +139,15 @@ class Tune(Settings):
         and cost is in docs/results/fair.md)."""
         return {"bracket": [0.5], "halving": [0.2, 0.5]}.get(self.sampler, []) if self.rungs is None else self.rungs
 
+    @field_validator("setting", "also")
+    @classmethod
+    def _of_the_method(cls, value: Any) -> Any:
+        """Of what a row is compared by, such as its data, steps and seeds, none may be chosen for it."""
+        names = [value] if isinstance(value, str) else list(value or ())
+        if others := [name for name in names if not name.startswith("method.")]:
+            raise ValueError(f"{others[0]} is no setting of the method, and nothing else is tuned; method.lr is one")
+        return value
+
     @field_validator("also", mode="before")
     @classmethod
     def _none_is_nothing(cls, value: Any) -> Any:
@@ -150,6 +159,8 @@ class Tune(Settings):
             raise ValueError(f"halves {self.points} points by {self.factor}: give points={self.factor} or more")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError("needs seeds, each once")
+        if self.setting in self.also:
+            raise ValueError(f"also.{self.setting}: is tune.setting, whose values are the grid's; leave it out of also")
         if empty := [name for name, values in self.also.items() if not values]:
             raise ValueError(f"also.{empty[0]} has no values; name some, or leave it out")
         return self

@@ -76,9 +76,10 @@ class Tuning:
             base = _base(row)
             try:
                 if base not in self.tuned:
-                    self.tuned[base] = TunedRow(base, settings, own_value(settings))
+                    tuned = TunedRow(base, settings, own_value(settings))
                     for place in edges(tune):
-                        self.compose(self.tuned[base].point(Candidate(place)))
+                        self.compose(tuned.point(Candidate(place)))
+                    self.tuned[base] = tuned
                 places[row] = self.tuned[base], settings.seed
             except UserError as error:
                 problems += error.problems
