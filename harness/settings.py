@@ -38,11 +38,15 @@ class Settings(BaseModel):
 Positive = Annotated[int, Field(ge=1)]
 
 
+MOST_EPOCHS = 1_000_000
+"""More is a slip, of which no number of steps is made."""
+
+
 class Train(Settings):
     """How training goes; conf/config.yaml says what each means."""
 
     steps: Positive
-    epochs: Annotated[float, Field(gt=0)] | None = None  # `steps` follows from it
+    epochs: Annotated[float, Field(gt=0, le=MOST_EPOCHS)] | None = None  # `steps` follows from it
     batch_size: Positive
     accumulation: Positive
     gradient_checkpointing: bool = False  # configurations that earlier runs have kept do without

@@ -8,6 +8,7 @@ from typing import Any
 from harness import data
 from harness.data import Source
 from harness.errors import UserError
+from harness.settings import MOST_EPOCHS
 
 STEPS, WARMUP = 60, 4
 """Where neither steps nor epochs, and no warm-up, are given."""
@@ -21,7 +22,7 @@ def with_steps(train: dict[str, Any], source: Any) -> dict[str, Any]:
         raise UserError(
             f"train.steps={steps}, train.epochs={epochs}: both say how long to train; give one, and the other =null"
         )
-    if isinstance(epochs, int | float) and not isinstance(epochs, bool) and epochs > 0:
+    if isinstance(epochs, int | float) and not isinstance(epochs, bool) and 0 < epochs <= MOST_EPOCHS:
         steps = _steps(float(epochs), train, source)
     elif steps is None:
         steps = STEPS  # also where epochs are refused, so that it is them alone

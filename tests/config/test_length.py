@@ -71,6 +71,8 @@ def test_an_epoch_sees_every_pair_once(epochs: float, size: int, times: int, tmp
         ("train.epochs=0", "train.epochs=0: input should be greater than 0"),
         ("train.epochs=-0.5", "train.epochs=-0.5: input should be greater than 0"),
         ("train.epochs=x", "train.epochs=x: input should be a valid number"),
+        ("train.epochs=inf", "train.epochs=inf: input should be a finite number"),
+        ("train.epochs=1e308", "train.epochs=1e+308: input should be less than or equal to 1000000"),
         ("train.warmup_steps=1.5", "train.warmup_steps=1.5: give a number of steps, or a share"),
         ("train.warmup_steps=-0.5", "train.warmup_steps=-0.5: give a number of steps, or a share"),
         ("train.warmup_steps=60", "train.warmup_steps=60: must be less than train.steps=60"),
