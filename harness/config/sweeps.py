@@ -115,7 +115,7 @@ def name_of(overrides: Sequence[str]) -> str:
 
 def expand(file: SweepFile, more: Sequence[str], loader: ConfigLoader, max_points: int) -> dict[tuple[str, ...], int]:
     """The overrides of every point, each with the number of its grid. What is given on the command line goes to all of
-    them that know it, and wins."""
+    them that know it, and wins; `tune=none` over all that the file says of tuning."""
 
     def check(count: int) -> None:
         if count > max_points:
@@ -125,6 +125,14 @@ def expand(file: SweepFile, more: Sequence[str], loader: ConfigLoader, max_point
             )
 
     parser = OverridesParser.create(config_loader=loader)
+    given = {override.get_key_element() for override in parser.parse_overrides(list(more))}
+
+    def untuned(row: tuple[str, ...]) -> tuple[str, ...]:
+        """Of `tune=none` without what the file says of tuning."""
+        if "tune=none" not in row:
+            return row
+        return tuple(word for word in row if not word.startswith("tune.") or word.partition("=")[0] in given)
+
     rows: dict[tuple[str, ...], int] = {}
     for number, grid in enumerate(file.grids):
         merged = {}
@@ -140,7 +148,7 @@ def expand(file: SweepFile, more: Sequence[str], loader: ConfigLoader, max_point
                 raise UserError(f"{override.input_line}: matches nothing; see conf/{key} for what there is")
             check(len(values) * len(expanded))
             expanded = [(*row, value) for value in values for row in expanded]
-        rows |= {row: number for row in expanded if row not in rows}
+        rows |= {row: number for row in map(untuned, expanded) if row not in rows}
     check(len(rows))
     return narrowed(rows, more, loader)
 

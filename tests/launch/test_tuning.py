@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.config.sweeps import points
 from harness.results.folder import read_record
 from harness.results.record import Record
 from reports.commands.table import report
@@ -197,3 +198,21 @@ def test_trials_of_other_modules_are_other_trials() -> None:
     ids = {settings(f"targets.modules=[{name}]", "method=lora", "trial=[4]").run_id() for name in ("q_proj", "v_proj")}
     assert len(ids) == 2
     assert len({settings("method=lora", f"trial={end}").run_id() for end in ("[4]", "[4,8]")}) == 1
+
+
+def test_the_command_line_wins_over_what_a_sweeps_file_says_of_tuning(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "question: Which?\ntune: {points: 8, rungs: [0.2]}\ngrids: [[method=lora], [method=ia3, tune=none]]\n"
+    )
+
+    def tuning(*more: str) -> list[list[str]]:
+        rows = points([f"+sweep={file}", *more], True)
+        return [[word for word in row if word.startswith("tune")] for row in rows]
+
+    own = ["tune=lr", "tune.points=8", "tune.rungs=[0.2]"]
+    assert tuning() == [own, ["tune=none"]]
+    assert tuning("tune=none") == [["tune=none"]] * 2
+    assert tuning("tune=lr") == [own] * 2
+    assert tuning("tune=lr", "tune.points=4") == [["tune=lr", "tune.points=4", "tune.rungs=[0.2]"]] * 2
+    assert tuning("tune=none", "tune.points=4") == [["tune=none", "tune.points=4"]] * 2, "refused when it is composed"
