@@ -128,6 +128,7 @@ class Tune(Settings):
     setting: Name | None = None
     points: Annotated[int, Field(ge=2, le=100)] = 12
     per_decade: Annotated[int, Field(ge=1, le=100)] = 4
+    by: Name = "val_loss"
     also: dict[Name, list[Any]] = {}
     sampler: Literal["bracket", "halving", "grid", "tpe"] = "bracket"
     rungs: list[Annotated[float, Field(gt=0, lt=1)]] | None = None

@@ -16,6 +16,7 @@ from harness.models import BaseModelSource
 from harness.models.quantization import Quantization
 from harness.models.roles import Targets
 from harness.results.folder import TRIAL, run_id
+from harness.results.tuned import VAL_LOSS
 from harness.settings import (
     Eval,
     ForgettingSettings,
@@ -27,6 +28,9 @@ from harness.settings import (
     Train,
     Tune,
 )
+
+ANSWERS = ("batch_size", "max_new_tokens", "beams", "length_penalty", "no_repeat_ngram")
+"""Settings of `eval` by which answers are written."""
 
 
 class RunSettings(Settings):
@@ -94,11 +98,14 @@ class RunSettings(Settings):
             # Nothing of training reaches the untouched base but the validation examples and their longest length.
             outcome["train"] = {n: outcome["train"][n] for n in ("batch_size", "validation_examples", "max_length")}
         if self.trial is not None:
-            # How answers are scored is no part of a trial, which trains and validates. Nor is where it stops: one that
-            # goes on is the same trial.
+            # How answers are scored is no part of a trial that trains and validates alone. Nor is where it stops: one
+            # that goes on is the same trial.
             kept = ("method", "quantization", "train", "modules")
             outcome = {name: outcome[name] for name in kept if name in outcome} | {"trial": True}
             del outcome["train"]["validate_every"]
+            if self.tune.by != VAL_LOSS:  # which answers make
+                answers = {name: getattr(self.eval, name) for name in ANSWERS}
+                outcome |= {"by": self.tune.by, "eval": answers}
         elif self.lm_eval.tasks:
             outcome["lm_eval"] = key_of(self.lm_eval)
         for name in ("text", "panel") if self.trial is None else ():

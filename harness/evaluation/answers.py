@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from harness.data import Source
 from harness.errors import finite
+from harness.evaluation.scores import Prediction
 from harness.prepare.base_model import LoadedModel
 from harness.prepare.batch import Batch, collate_prompts
 from harness.prepare.chat import frame
@@ -23,26 +23,6 @@ if TYPE_CHECKING:
 
 Answer = Callable[[Any, torch.Tensor, torch.Tensor, Any], torch.Tensor]
 """New tokens [batch, new] of a model for prompts [batch, length], their mask and a generation config."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says of one test example."""
-
-    text: str
-    """Its answer: a text, or the likeliest class; empty for a text without a prompt."""
-    probabilities: tuple[float, ...] | None = None
-    """Of each class of the task, in its order; None where the task has none."""
-    normalised: tuple[float, ...] | None = None
-    """The same from log-likelihoods per token of the class's text; None under a classification head."""
-    log_likelihood: float | None = None
-    """Summed over the tokens of a text without a prompt, in nats."""
-    tokens: int | None = None
-    """How many they are."""
-    cut: bool = False
-    """They are not all of its text."""
-    ended: bool | None = None
-    """A written answer ended by itself, not by the number of tokens that it may have; None for what is not written."""
 
 
 @torch.no_grad()

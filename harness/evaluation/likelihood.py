@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from harness.errors import finite
-from harness.evaluation.answers import Prediction
+from harness.evaluation.scores import Prediction
 from harness.prepare.batch import Encoded, collate
 from harness.prepare.forward import LabelForward
 

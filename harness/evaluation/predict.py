@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness import data, metrics
-from harness.data import Source
 from harness.data.splits import by_task
-from harness.evaluation.answers import Answer, Prediction, classify, write_answers
+from harness.evaluation.answers import Answer, classify, write_answers
 from harness.evaluation.likelihood import by_likelihood, log_likelihoods
-from harness.evaluation.scores import Scores, score, score_classes, score_texts, together
+from harness.evaluation.scores import Prediction, Scores, of_each_task, score_examples
 from harness.metrics.tools.java import FAMILIES as JAVA
 from harness.prepare.base_model import LoadedModel
 from harness.prepare.batch import Encoded
@@ -47,7 +45,7 @@ def predict(
         classes = task.settings.data.head_classes or ()
         predictions |= zip(task.prompts, classify(forward, task.batched(texts, size), classes), strict=True)
     else:
-        for source, chosen in _of_each_task(task, task.prompts):
+        for source, chosen in of_each_task(task.settings.data, task.test, task.prompts):
             prompts, loaded = [task.prompts[i] for i in chosen], LoadedModel(model, task.tokenizer)
             written = write_answers(answer, loaded, prompts, task.settings.eval, progress, source)
             predictions |= zip(chosen, written, strict=True)
@@ -64,36 +62,10 @@ def predict(
     return [predictions[i] for i in range(len(task.test))]
 
 
-def _of_each_task(task: EncodedTask, indices: Iterable[int]) -> list[tuple[Source, list[int]]]:
-    """Test examples by the task that they belong to."""
-    groups: dict[str, list[int]] = {}
-    for i in indices:
-        groups.setdefault(task.test[i].task, []).append(i)
-    return [(task.settings.data.of(task.test[group[0]]), group) for group in groups.values()]
-
-
-def score_task(task: EncodedTask, predictions: Sequence[Prediction]) -> Scores:
-    """Scores of what `predict` gave; of a mixture, those of each task under its name, as in `gsm8k/accuracy`."""
-    parts = []
-    for source, chosen in _of_each_task(task, range(len(task.test))):
-        examples, alike = [task.test[i] for i in chosen], [predictions[i] for i in chosen]
-        if source.plain:
-            scores = score_texts(alike, examples)
-        elif source.classes is not None:
-            scores = score_classes(examples, alike, source)
-        else:
-            texts = [prediction.text for prediction in alike]
-            scores = score(examples, texts, source.metrics, task.settings.eval.run_code)
-        parts.append((examples[0].task, chosen, _as_written(task, scores, alike)))
-    if len(parts) == 1 and not parts[0][0]:
-        return parts[0][2]
-    return together(parts, task.settings.data.means())
-
-
-def _as_written(task: EncodedTask, scores: Scores, predictions: Sequence[Prediction]) -> Scores:
-    """The scores, with which answers ended by themselves, and how they were written; as they are where none was."""
-    if all(prediction.ended is None for prediction in predictions):
-        return scores
-    lines = (line | {"ended": p.ended} for line, p in zip(scores.lines, predictions, strict=True))
-    signature = {"answers": stated(task.settings.eval, task.model, task.tokenizer)}
-    return replace(scores, lines=tuple(lines), signatures=scores.signatures | signature)
+def score_task(task: EncodedTask, predictions: Sequence[Prediction], only: str = "") -> Scores:
+    """Scores of what `predict` gave, with which answers ended by themselves, and how they were written. `only`: see
+    `score`."""
+    written = any(prediction.ended is not None for prediction in predictions)
+    settings = task.settings
+    answers = stated(settings.eval, task.model, task.tokenizer) if written else ""
+    return score_examples(settings.data, task.test, predictions, answers, only, run_code=settings.eval.run_code)

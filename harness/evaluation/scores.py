@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness import metrics
 from harness.data import Example, Source
-from harness.evaluation.answers import Prediction, first_line
-from harness.metrics import calibration
+from harness.metrics import Score, calibration
 from harness.metrics.classes import accuracy
+from harness.metrics.tools.java import FAMILIES as JAVA
 from harness.results.sections import Better
+from harness.texts import first_with_text
 
-if TYPE_CHECKING:
-    pass
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one test example."""
+
+    text: str
+    """Its answer: a text, or the likeliest class; empty for a text without a prompt."""
+    probabilities: tuple[float, ...] | None = None
+    """Of each class of the task, in its order; None where the task has none."""
+    normalised: tuple[float, ...] | None = None
+    """The same from log-likelihoods per token of the class's text; None under a classification head."""
+    log_likelihood: float | None = None
+    """Summed over the tokens of a text without a prompt, in nats."""
+    tokens: int | None = None
+    """How many they are."""
+    cut: bool = False
+    """They are not all of its text."""
+    ended: bool | None = None
+    """A written answer ended by itself, not by the number of tokens that it may have; None for what is not written."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +51,56 @@ class Scores:
     """By score: which values are better."""
 
 
-def score_classes(examples: Sequence[Example], predictions: Sequence[Prediction], source: Source) -> Scores:
+def of_each_task(data: Source, examples: Sequence[Example], indices: Iterable[int]) -> list[tuple[Source, list[int]]]:
+    """Examples by the task that they belong to."""
+    groups: dict[str, list[int]] = {}
+    for i in indices:
+        groups.setdefault(examples[i].task, []).append(i)
+    return [(data.of(examples[group[0]]), group) for group in groups.values()]
+
+
+def score_examples(
+    data: Source,
+    examples: Sequence[Example],
+    predictions: Sequence[Prediction],
+    answers: str = "",
+    only: str = "",
+    *,
+    run_code: bool = False,
+) -> Scores:
+    """Scores of a prediction an example; of a mixture, those of each task under its name, as in `gsm8k/accuracy`.
+    `answers`: how they were written; `only`, `run_code`: see `score`."""
+    parts = []
+    for source, chosen in of_each_task(data, examples, range(len(examples))):
+        own, alike = [examples[i] for i in chosen], [predictions[i] for i in chosen]
+        if source.plain:
+            scores = score_texts(alike, own)
+        elif source.classes is not None:
+            scores = score_classes(own, alike, source, only)
+        else:
+            texts = [prediction.text for prediction in alike]
+            scores = score(own, texts, source.metrics, only, run_code=run_code)
+        parts.append((own[0].task, chosen, _as_written(scores, alike, answers)))
+    if len(parts) == 1 and not parts[0][0]:
+        return parts[0][2]
+    return together(parts, data.means())
+
+
+def _as_written(scores: Scores, predictions: Sequence[Prediction], answers: str) -> Scores:
+    """The scores, with which answers ended by themselves, and how they were written; as they are where none was."""
+    if all(prediction.ended is None for prediction in predictions):
+        return scores
+    lines = (line | {"ended": p.ended} for line, p in zip(scores.lines, predictions, strict=True))
+    return replace(scores, lines=tuple(lines), signatures=scores.signatures | {"answers": answers})
+
+
+def score_classes(
+    examples: Sequence[Example], predictions: Sequence[Prediction], source: Source, only: str = ""
+) -> Scores:
     """The task's scores of predicted classes; the lines hold the probabilities of all classes and which is right."""
     classes = source.classes or ()
     texts, expected = [own.text for own in predictions], [example.references[0] for example in examples]
-    scores = score(examples, texts, source.metrics)
+    scores = score(examples, texts, source.metrics, only)
     quality, signatures, better = dict(scores.quality), dict(scores.signatures), dict(scores.better)
     lines = []
     for line, own, right in zip(scores.lines, predictions, expected, strict=True):
@@ -103,7 +166,7 @@ def cut_answers(source: Source, examples: Sequence[Example]) -> list[str]:
         own = source.of(each[0])
         texts = [] if own.plain or own.classes is not None else [r.strip() for e in each for r in e.references]
         stopped = sum(any(stop in text for stop in own.stop) for text in texts)
-        several = 0 if own.multiline else sum(first_line(text) != text for text in texts)
+        several = 0 if own.multiline else sum(first_with_text(text) != text for text in texts)
         name = f"data.tasks.{task}" if task else "data"
         if several:
             warnings.append(
@@ -119,15 +182,25 @@ def cut_answers(source: Source, examples: Sequence[Example]) -> list[str]:
 
 
 def score(
-    examples: Sequence[Example], predictions: Sequence[str], families: Sequence[str], run_code: bool = False
+    examples: Sequence[Example],
+    predictions: Sequence[str],
+    families: Sequence[str],
+    only: str = "",
+    *,
+    run_code: bool = False,
 ) -> Scores:
-    """The scores of these families of `harness.metrics` against the examples' references; `run_code`: by running the
-    predictions, too.
+    """The scores of these families of `harness.metrics` against the examples' references. `only`: families after one
+    that has this score (of a mixture's task `gsm8k/accuracy`) are left out, those that need Java come last. `run_code`:
+    by running the predictions, too.
 
     A line holds, by name of the score, the example's statistics where the score is made of sums, else its own score.
     """
     references, sources = [example.references for example in examples], [example.source for example in examples]
-    results = metrics.compute(families, predictions, references, sources, run_code)
+    results: dict[str, Score] = {}
+    for some in [[name] for name in sorted(families, key=JAVA.__contains__)] if only else [families]:
+        results |= metrics.compute(some, predictions, references, sources, run_code)
+        if only.rpartition("/")[2] in results:
+            break
     lines: list[dict[str, Any]] = [{"index": i, "prediction": text} for i, text in enumerate(predictions)]
     for name, one in results.items():
         parts = [list(row) for row in one.statistics] if one.statistics else one.examples

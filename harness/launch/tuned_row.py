@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from harness.config.run_settings import RunSettings
 from harness.errors import UserError
 from harness.launch.run_once import TRIED
 from harness.results.folder import RunFolder, finished_record
-from harness.results.tuned import Tuned
+from harness.results.sections import Better
+from harness.results.tuned import VAL_LOSS, Tuned
 from harness.tuning.rounds import Chosen, rungs
-from harness.tuning.trials import Candidate, Tried, value_at
+from harness.tuning.trials import Candidate, Tried, edges, value_at
 
 Row = tuple[str, ...]
 """Overrides of a point."""
@@ -45,6 +46,10 @@ class TunedRow:
     """Of its first point."""
     own: float
     """The tuned setting's own value."""
+    better: Better
+    """Which values of the score that chooses are better."""
+    allowed: range = range(0)
+    """The places whose value the setting may have: see `bound`."""
     outcomes: dict[Candidate, Tried] = field(default_factory=dict)
     trials: dict[tuple[Candidate, int], str] = field(default_factory=dict)
     """By candidate and seed: the trial's id."""
@@ -55,6 +60,27 @@ class TunedRow:
     def ends(self) -> list[int]:
         """The steps at which its trials are compared."""
         return rungs(self.settings.tune, self.settings.train.steps)
+
+    def bound(self, compose: Callable[[Row], RunSettings]) -> str:
+        """Find which places of the grid have a value that the setting may have: one such as a dropout has an end.
+        Returns what is left out, in words; empty where nothing is. Raises UserError where all but the row's own is."""
+        ends, left = [], []
+        for side, place in zip((-1, 1), edges(self.settings.tune), strict=True):
+            problems: tuple[str, ...] = ()
+            while place:
+                try:
+                    compose(self.point(Candidate(place)))
+                    break
+                except UserError as error:
+                    problems, place = tuple(error.problems), place - side
+            ends.append(place)
+            if problems:
+                value = value_at(place, self.own, self.settings.tune.per_decade)
+                left.append(f"{'below' if side < 0 else 'above'} {value:g} are left out ({'; '.join(problems)})")
+        self.allowed = range(ends[0], ends[1] + 1)
+        if left and len(self.allowed) == 1:
+            raise UserError(*problems)
+        return f"{self.settings.label()}: values {', and '.join(left)}" if left else ""
 
     def overrides(self, candidate: Candidate) -> list[str]:
         """What makes the candidate of the row."""
@@ -67,6 +93,14 @@ class TunedRow:
         new = [*self.overrides(candidate), *more]
         names = {word.partition("=")[0] for word in new}
         return (*(word for word in self.base if word.partition("=")[0] not in names), *new)
+
+    def trial(self, candidate: Candidate, seed: int, step: int) -> Row:
+        """The overrides of a candidate's trial under a seed, to a step."""
+        ends = ",".join(str(end) for end in self.ends if end <= step)
+        by = self.settings.tune.by
+        return self.point(
+            candidate, f"seed={seed}", f"trial=[{ends}]", "force=false", *([] if by == VAL_LOSS else [f"+tune.by={by}"])
+        )
 
     def final(self, seed: int) -> list[tuple[Row, Tuned]]:
         """The row's points under one of the sweep's seeds: with what was chosen, and with its own value."""
@@ -83,6 +117,7 @@ class TunedRow:
             "edge": self.chosen.edge,
             "at_own": candidate in (None, own),
             "sampler": tune.sampler,
+            "by": tune.by,
             "trials": sorted(set(self.trials.values())),
             "searched": max((self._began(run) for run in self.trials.values()), default=""),
         }

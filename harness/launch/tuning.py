@@ -14,12 +14,13 @@ from typing import Any
 
 from harness.config.run_settings import RunSettings
 from harness.errors import UserError
+from harness.evaluation.validation import better_of
 from harness.launch.run_once import TRIED
 from harness.launch.tuned_row import Row, Trial, TunedRow, own_value, swept, written
 from harness.results.folder import RunFolder, finished_record, read_record
-from harness.results.tuned import Tuned
+from harness.results.tuned import VAL_LOSS, Tuned
 from harness.tuning.rounds import Chosen, ask
-from harness.tuning.trials import Candidate, Tried, edges
+from harness.tuning.trials import Candidate, Tried
 
 Launch = Callable[[Sequence[Trial]], list[dict[str, Any]]]
 """Runs trials by the sweep's launcher. Returns what became of each."""
@@ -65,20 +66,20 @@ class Tuning:
         and its seed. Raises UserError with all problems."""
         problems: list[str] = []
         places: dict[Row, tuple[TunedRow | None, int]] = {}
-        idle = []
+        notes: list[str] = []
         for row in rows:
             settings = self.compose(row)
             tune = settings.tune
             places[row] = None, settings.seed
             if tune.setting is None or not settings.method.trains:
-                idle += [settings.label()] if tune.setting else []
+                if tune.setting:
+                    notes.append(f"{settings.label()} trains nothing, so there is nothing to tune")
                 continue
             base = _base(row)
             try:
                 if base not in self.tuned:
-                    tuned = TunedRow(base, settings, own_value(settings))
-                    for place in edges(tune):
-                        self.compose(tuned.point(Candidate(place)))
+                    tuned = TunedRow(base, settings, own_value(settings), better_of(settings))
+                    notes.append(tuned.bound(self.compose))
                     self.tuned[base] = tuned
                 places[row] = self.tuned[base], settings.seed
             except UserError as error:
@@ -97,8 +98,8 @@ class Tuning:
         problems += swept(list(self.tuned.values()))
         if problems:
             raise UserError(*dict.fromkeys(problems))
-        for label in dict.fromkeys(idle):
-            print(f"tuning: {label} trains nothing, so there is nothing to tune", file=sys.stderr)
+        for note in dict.fromkeys(filter(None, notes)):
+            print(f"tuning: {note}", file=sys.stderr)
         return places
 
     def _run(self) -> None:
@@ -156,8 +157,7 @@ class Tuning:
 
     def _trial(self, row: TunedRow, candidate: Candidate, seed: int, step: int) -> Trial:
         """A candidate's trial under a seed, to a step."""
-        ends = ",".join(str(end) for end in row.ends if end <= step)
-        overrides = row.point(candidate, f"seed={seed}", f"trial=[{ends}]", "force=false")
+        overrides = row.trial(candidate, seed, step)
         if (candidate, seed) not in row.trials:
             settings = self.compose(overrides)
             row.trials[candidate, seed] = settings.run_id()
@@ -168,14 +168,17 @@ class Tuning:
         return Trial(overrides, Path(row.settings.results), row.trials[candidate, seed], label)
 
     def _outcome(self, row: TunedRow, candidate: Candidate, step: int) -> Tried | list[Trial]:
-        """What the trials of a candidate gave, or those that have not come to the step."""
+        """What the trials of a candidate gave, or those that have not come to the step; one whose value is not allowed
+        has failed."""
+        if candidate.place not in row.allowed:
+            return Tried(failed=True)
         seeds, last = row.settings.tune.seeds, row.settings.train.steps
         trials = [self._trial(row, candidate, seed, step) for seed in seeds]
         records = [finished_record(trial.results, trial.run, TRIED) for trial in trials]
         if {"diverged"} & {record.status for record in records if record} or self.failed & {t.run for t in trials}:
             return Tried(failed=True)
-        trialled = [record.trial.rungs if record and record.trial else [] for record in records]
-        by_step = [{rung.step: rung for rung in each} for each in trialled]
+        tried = [record.trial if record else None for record in records]
+        by_step = [{rung.step: trial.cost(rung) for rung in trial.rungs} if trial else {} for trial in tried]
         for end in (step, last):  # one that came to the end may not have been looked at before
             missing = [seed for seed, have in zip(seeds, by_step, strict=True) if not {end, last} & set(have)]
             shared = set.intersection(*map(set, by_step))
@@ -184,22 +187,23 @@ class Tuning:
         if missing:
             return [self._trial(row, candidate, seed, end) for seed in missing]
         return Tried(
-            {at: _means([have[at].losses for have in by_step]) for at in shared},
-            {at: sum(have[at].val_loss for have in by_step) / len(by_step) for at in shared},
+            {at: _means([have[at][1] for have in by_step]) for at in shared},
+            {at: sum(have[at][0] for have in by_step) / len(by_step) for at in shared},
         )
 
     def _conclude(self, row: TunedRow, chosen: Chosen) -> None:
         """Say what was chosen, and remove the checkpoints of trials that nobody goes on with."""
         for run in () if self.dry_run else set(row.trials.values()) - self.failed:
             RunFolder.of(Path(row.settings.results), run).checkpoint.unlink(missing_ok=True)
-        name = f"tuned {row.settings.label()}"
+        name, by = f"tuned {row.settings.label()}", row.settings.tune.by
         if chosen.candidate is None:
-            print(f"{name}: every trial failed; it keeps {row.settings.tune.setting}={row.own:g}", file=sys.stderr)
+            why = "every trial failed" + (f", or has no {by}" if by != VAL_LOSS else "")
+            print(f"{name}: {why}; it keeps {row.settings.tune.setting}={row.own:g}", file=sys.stderr)
             return
         edge = ", at the edge of its grid" if chosen.edge else ""
         words = " ".join(row.overrides(chosen.candidate))
-        trials = len(row.trials)
-        print(f"{name}: {words}{edge} (own {row.own:g}); val_loss {chosen.loss:.4g}, {trials} trials", file=sys.stderr)
+        score, trials = 0 - chosen.loss if row.better == "higher" else chosen.loss, len(row.trials)
+        print(f"{name}: {words}{edge} (own {row.own:g}); {by} {score:.4g}, {trials} trials", file=sys.stderr)
 
 
 def _base(row: Row) -> Row:
@@ -208,5 +212,8 @@ def _base(row: Row) -> Row:
 
 
 def _means(seeds: Sequence[Sequence[float]]) -> list[float]:
-    """Of each validation example its mean loss over seeds: examples are what a test draws from, seeds are few."""
+    """Of each validation example its mean loss over seeds: examples are what a test draws from, seeds are few. Empty
+    where a seed has none."""
+    if not all(seeds):
+        return []
     return [sum(each) / len(each) for each in zip(*seeds, strict=True)]

@@ -21,6 +21,7 @@ from harness.prepare.encoding import Encoder
 from harness.prepare.order import training_batches
 from harness.prepare.site import site_of
 from harness.prepare.tokens import usable
+from harness.results.tuned import VAL_LOSS
 
 if TYPE_CHECKING:
     from harness.config.run_settings import RunSettings
@@ -48,10 +49,13 @@ class EncodedTask:
         self.pad = model.config.pad_token_id = usable(tokenizer, model.config, self.kind != "classification")
         self.encoder = encoder_of(settings, base)
         self.train = splits.train
-        self.test = by_task(splits.test, settings.eval.test_examples)
         chosen = by_task(splits.validation, settings.train.validation_examples)
+        self.test = by_task(splits.test, settings.eval.test_examples)
+        """What is answered and scored; of a trial of tuning whose answers choose, the validation examples instead."""
         if not self.test or not chosen:
             raise UserError("the test or the validation split is empty; check the data")
+        if settings.trial is not None and settings.tune.by != VAL_LOSS:
+            self.test = chosen
         self.shots = settings.method.shots if shots is None else shots
         self.truncated: dict[str, tuple[int, int]] = {}
         """By split: examples that were cut to fit, of how many; of training, those that were trained on."""

@@ -123,15 +123,13 @@ def united(askings: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _of_one_choice(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The runs; of a row that was tuned more than once those of one choice: of most trials, of the latest of these. Two
-    choices side by side would leave it to test examples which is the better."""
-    last: dict[str, Any] = {}
-    for run in runs:
-        if (tuned := run.get("tuned")) and tuned.choice > last.get(tuned.words, tuned).choice:
-            last[tuned.words] = tuned
-        elif tuned:
-            last.setdefault(tuned.words, tuned)
-    return [run for run in runs if "tuned" not in run or run["tuned"].choice == last[run["tuned"].words].choice]
+    """The runs; of a row that was tuned more than once those of one choice: by the score of the latest search, of most
+    trials, of the latest of these. Two choices side by side would leave it to test examples which is the better."""
+    every = [run["tuned"] for run in runs if "tuned" in run]
+    by = {tuned.words: tuned.by for tuned in sorted(every, key=lambda tuned: tuned.searched)}
+    ordered = sorted((tuned for tuned in every if tuned.by == by[tuned.words]), key=lambda tuned: tuned.choice)
+    last = {tuned.words: (tuned.by, tuned.choice) for tuned in ordered}
+    return [run for run in runs if not (t := run.get("tuned")) or (t.by, t.choice) == last[t.words]]
 
 
 def _told(run: dict[str, Any]) -> int:

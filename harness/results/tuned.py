@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from harness.results.sections import Section
+import math
+
+from harness.results.sections import Better, Section
+
+VAL_LOSS = "val_loss"
+"""What chooses where `tune.by` names no other score."""
+
+
+class Answers(Section):
+    """The score of what a trial answers to the validation examples."""
+
+    score: float | None
+    """None where it is not defined of these answers."""
+    examples: list[float]
+    """What each example has of it, in an order that all trials of the data share: see `example_parts`. Empty where it
+    is no score of single examples. To six digits."""
 
 NO_OTHER_RUN = ("results=", "force=", "tracker", "hydra", "inference.", "budget=", "train.checkpoint_every=")
 """Beginnings of overrides that make no other run."""
@@ -16,6 +31,8 @@ class Rung(Section):
     losses: list[float]
     """Of each validation example, in an order that all trials of a base model share: summed nats of its labels. To six
     digits."""
+    answers: Answers | None = None
+    """Where another score chooses."""
 
 
 class Trial(Section):
@@ -25,6 +42,18 @@ class Trial(Section):
     """Of the training that it is a trial of, whose schedule it follows."""
     rungs: list[Rung]
     """Ascending."""
+    by: str = VAL_LOSS
+    """The score that chooses."""
+    better: Better = "lower"
+    """Which values of it are better."""
+
+    def cost(self, rung: Rung) -> tuple[float, list[float]]:
+        """What chooses at a rung, as something to be made small, and each validation example's part of that: none where
+        it has none. Infinite where a score is not defined."""
+        if self.by == VAL_LOSS or rung.answers is None:
+            return rung.val_loss, rung.losses
+        sign, score = -1 if self.better == "higher" else 1, rung.answers.score
+        return math.inf if score is None else sign * score, [sign * each for each in rung.answers.examples]
 
 
 class Tuned(Section):
@@ -47,6 +76,8 @@ class Tuned(Section):
     at_own: bool
     """What was chosen is what the row has of its own."""
     sampler: str
+    by: str = VAL_LOSS
+    """The score that chose."""
     trials: list[str]
     """Ids of the row's trials."""
     searched: str

@@ -1,18 +1,22 @@
-"""A trial of tuning: trained under the full run's schedule as far as it is asked to, validated, and nothing else."""
+"""A trial of tuning: trained under the full run's schedule as far as it is asked to, validated, and nothing else; where
+another score than the validation loss chooses, it answers the validation examples."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from harness.errors import UserError
+from harness.evaluation.predict import predict, score_task
+from harness.evaluation.validation import example_parts
 from harness.prepare.base_model import DTYPES
 from harness.prepare.encoded_task import EncodedTask
 from harness.prepare.forward import LabelForward, mean_of
 from harness.results.folder import read_record
 from harness.results.record import Record
-from harness.results.tuned import Rung, Trial
+from harness.results.tuned import VAL_LOSS, Answers, Rung, Trial
 from harness.run.adapt import apply_method
 from harness.run.record import base_record
 from harness.run.train import resumed
@@ -41,6 +45,8 @@ def try_out(settings: RunSettings, folder: RunFolder, loaded: LoadedModel, progr
     data = TrainingData(task.batches(settings.train.batch_size, settings.seed), task.pad, task.validation)
     trainer = Trainer(forward, settings.method, settings.train, data, folder.checkpoint, keep_best=False)
     trainer.trial = settings.trial
+    if settings.tune.by != VAL_LOSS:
+        trainer.answer = _answering(task, model, forward, progress)
     resumed_from = resumed(trainer, settings, progress)
     lost = 0 if resumed_from else spent  # of a method that cannot go on, and trains again
 
@@ -51,7 +57,9 @@ def try_out(settings: RunSettings, folder: RunFolder, loaded: LoadedModel, progr
 
     with progress.phase("train"):
         state = trainer.run(progress.ended, report)
-    trial = Trial(steps=settings.train.steps, rungs=_rungs(state))
+    by, last = settings.tune.by, state.answers.get(state.step, {})
+    trial = Trial(steps=settings.train.steps, rungs=_rungs(state), by=by, better=last.get("better", "lower"))
+    quality = {"val_loss": trial.rungs[-1].val_loss} | ({by: last["score"]} if last else {})
     return Record(
         **known,
         status="ok",
@@ -59,7 +67,9 @@ def try_out(settings: RunSettings, folder: RunFolder, loaded: LoadedModel, progr
         resumed_from=resumed_from,
         train_tokens=state.tokens + lost,
         seconds=progress.seconds | {"total": progress.total},
-        quality={"val_loss": trial.rungs[-1].val_loss},
+        quality=quality,
+        signatures={by: last["signature"]} if last else {},
+        null_reasons={f"quality.{by}": last["reason"]} if last and last["reason"] else {},
         trial=trial,
         warnings=progress.warnings,
     )
@@ -75,9 +85,37 @@ def _go_on(folder: RunFolder, progress: RunProgress) -> int:
     return before.train_tokens or 0
 
 
+def _answering(
+    task: EncodedTask, model: Any, forward: LabelForward, progress: RunProgress
+) -> Callable[[], dict[str, Any]]:
+    """What answers the validation examples, and gives the score that chooses."""
+    by, answer = task.settings.tune.by, task.settings.method.generate
+
+    def answered() -> dict[str, Any]:
+        scores = score_task(task, predict(task, answer, model, forward, progress.generated), by)
+        if by not in scores.quality:
+            raise UserError(f"tune.by={by}: data={task.settings.data.name} has no such score")
+        return {
+            "score": scores.quality[by],
+            "examples": example_parts(scores, by),
+            "better": scores.better[by],
+            "signature": scores.signatures[by],
+            "reason": scores.reasons.get(by),
+        }
+
+    return answered
+
+
 def _rungs(state: State) -> list[Rung]:
     """What validation gave, by step."""
     rungs = []
     for step, losses in sorted(state.rungs.items()):
-        rungs.append(Rung(step=step, val_loss=mean_of(losses), losses=[float(f"{nats:.6g}") for nats, _ in losses]))
+        told = state.answers.get(step)
+        answers = told and Answers(score=told["score"], examples=_short(told["examples"]))
+        rungs.append(Rung(step=step, val_loss=mean_of(losses), losses=_short([n for n, _ in losses]), answers=answers))
     return rungs
+
+
+def _short(values: Sequence[float]) -> list[float]:
+    """To six digits."""
+    return [float(f"{value:.6g}") for value in values]

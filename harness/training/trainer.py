@@ -56,6 +56,8 @@ class State:
     best_weights: dict[str, torch.Tensor] | None = None
     rungs: dict[int, list[tuple[float, int]]] = field(default_factory=dict)
     """Of a trial: by step, each validation example's loss in nats and number of labels."""
+    answers: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """Of a trial whose answers choose: by step what `Trainer.answer` gave."""
 
 
 class TrainingData(NamedTuple):
@@ -107,6 +109,8 @@ class Trainer:
         self.pass_cost = PASS_COST.get((self.device.type, forward.dtype))
         self.trial: Sequence[int] = ()
         """Set before `resume`: a trial of tuning validates after these steps alone, and stops at the last of them."""
+        self.answer: Callable[[], dict[str, Any]] | None = None
+        """Set before `resume`: is asked where a trial validates, with the model ready to answer. Gives plain values."""
         self.measured: dict[str, Any] | None = None
         """What was measured of a training that is over, as `keep` was given it."""
         self._begin()
@@ -239,6 +243,10 @@ class Trainer:
         if self.keep_best and loss < self.state.best_loss:
             self.state.best_step, self.state.best_loss = self.state.step, loss
             self.state.best_weights = {name: tensor.detach().clone() for name, tensor in self.kept.items()}
+        if self.answer is not None:
+            self.model.eval()
+            self.state.answers[self.state.step] = self.answer()
+            self.model.train()
         return loss
 
     def _save(self) -> None:

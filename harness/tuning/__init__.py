@@ -1,1 +1,1 @@
-"""Tuning: which trials a row needs, and which setting they choose. It knows trials by their validation losses alone."""
+"""Tuning: which trials a row needs, and which setting they choose, by what trials gave on validation data alone."""

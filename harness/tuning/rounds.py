@@ -30,7 +30,7 @@ class Chosen:
     candidate: Candidate | None
     """None where every trial failed."""
     loss: float
-    """Its validation loss."""
+    """Its validation loss, or what else chose, as `Tried` has it."""
     edge: bool
     """The best lies at the edge of the grid, however far that was extended."""
 
@@ -58,12 +58,23 @@ def ask(tune: Tune, steps: int, outcomes: Outcomes) -> list[tuple[Candidate, int
 
 
 def _best(tune: Tune, steps: int, outcomes: Outcomes) -> Chosen:
-    """The candidate of the lowest loss; of equal ones the nearest to the row's own value."""
-    finished = {each: tried.loss(steps) for each, tried in outcomes.items() if steps in tried.means}
+    """The candidate of the lowest loss."""
+    finished = _finished(outcomes, steps)
     if not finished:
         return Chosen(None, math.inf, edge=False)
-    best = min(finished, key=lambda each: (finished[each], abs(each.place), each))
+    best = _lowest(finished)
     return Chosen(best, finished[best], best.place in edges(tune))
+
+
+def _finished(outcomes: Outcomes, steps: int) -> dict[Candidate, float]:
+    """The losses at the end, as far as there are any."""
+    return {each: tried.loss(steps) for each, tried in outcomes.items() if math.isfinite(tried.loss(steps))}
+
+
+def _lowest(losses: Mapping[Candidate, float]) -> Candidate:
+    """The candidate of the lowest loss; of equal ones, as shares of right answers often are, the nearest to the row's
+    own value."""
+    return min(losses, key=lambda each: (losses[each], abs(each.place), each))
 
 
 def _combinations(tune: Tune) -> list[tuple[str, ...]]:
@@ -113,25 +124,25 @@ def _survivors(tune: Tune, end: int, last: int, known: Outcomes) -> list[Candida
     alive = {each: tried for each, tried in known.items() if not tried.failed}
     over = [each for each, tried in alive.items() if last in tried.means]
     if tune.sampler == "halving":
-        ranked = sorted(alive, key=lambda each: _at(alive[each], end, last))
+        ranked = sorted(alive, key=lambda each: (_at(alive[each], end, last), abs(each.place), each))
         return ranked[: max(1, math.ceil(len(known) / tune.factor))]
     here = {each: tried for each, tried in alive.items() if end in tried.losses}
     if not here:
         return over
-    best = min(here, key=lambda each: here[each].loss(end))
+    best = _lowest({each: tried.loss(end) for each, tried in here.items()})
     kept = [e for e, tried in here.items() if e is best or not clearly_worse(tried.losses[end], here[best].losses[end])]
     return list(dict.fromkeys([*kept, *over]))
 
 
 def _more(tune: Tune, wanted: Sequence[Candidate], outcomes: Outcomes, steps: int) -> list[Candidate]:
     """The candidates beside the best that are to be tried too, now that all that were wanted are over."""
-    ended = {each: outcomes[each].loss(steps) for each in wanted if steps in outcomes[each].means}
+    ended = _finished({each: outcomes[each] for each in wanted}, steps)
     places = {each.place for each in wanted}
     stride = STRIDE if tune.sampler == "bracket" else 1
     if not ended:  # all failed, as rates do that are too high
         lower = max(min(places) - stride, edges(tune)[0])
         return [] if lower in places else [Candidate(lower, wanted[0].others)]
-    best = min(ended, key=ended.__getitem__)
+    best = _lowest(ended)
     new: list[int] = []
     lowest, highest = edges(tune)
     for side, limit in ((-1, lowest), (1, highest)):

@@ -42,25 +42,32 @@ def edges(tune: Tune) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Tried:
-    """What the trials of a candidate gave, one trial a tuning seed."""
+    """What the trials of a candidate gave, one trial a tuning seed. A score of which more is better stands here as its
+    negative, so that all is to be made small."""
 
     losses: Mapping[int, Sequence[float]] = field(default_factory=dict)
-    """By step: the summed nats of each validation example, the mean over seeds, in the same order for all."""
+    """By step: the summed nats of each validation example, or its part of another score, the mean over seeds, in the
+    same order for all. Empty of a score that has no parts."""
     means: Mapping[int, float] = field(default_factory=dict)
-    """By step: the validation loss, the mean over seeds."""
+    """By step: the validation loss, or another score, the mean over seeds; infinite where that is not defined."""
     failed: bool = False
     """One of them diverged or failed otherwise."""
 
     def loss(self, step: int) -> float:
-        """The validation loss at a step; infinite where a trial failed, NaN where it is not known."""
+        """What chooses, at a step; infinite where a trial failed, NaN where it is not known."""
         return math.inf if self.failed else self.means.get(step, math.nan)
 
 
 def clearly_worse(one: Sequence[float], best: Sequence[float]) -> bool:
     """Whether `one` is worse than `best` by a paired t-test over validation examples. Both are losses of the same
-    examples, two or more, in the same order."""
+    examples, two or more, in the same order; nothing can be told of those without."""
     from scipy.stats import t
 
+    if not one or not best:
+        return False
     differences = [a - b for a, b in zip(one, best, strict=True)]
+    unequal = sum(difference != 0 for difference in differences)
+    if unequal < len(differences) and 0.5**unequal > ALPHA:  # right or wrong in so few that no test of signs would tell
+        return False
     mean, error = fmean(differences), stdev(differences) / math.sqrt(len(differences))
     return mean > float(t.ppf(1 - ALPHA, len(differences) - 1)) * error

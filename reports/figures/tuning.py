@@ -1,17 +1,21 @@
-"""How each row's rate was chosen: validation loss of its trials against the rate, and the score at the chosen one."""
+"""How each row's rate was chosen: validation loss of its trials against the rate, the score that chose where it was not
+that, and the score at the chosen one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from harness.results.tuned import VAL_LOSS
 from reports.figures._data import Data, NoData, Row
 from reports.figures._labels import Label, place, settle
 from reports.figures._style import add_caption, colour, error_bar, fit_axis, marker, new_figure
-from reports.read.trials import losses
+from reports.read.run import Run
+from reports.read.trials import losses, scores
+from reports.statistics.scores import chosen_by
 from reports.tables.tuned import Pair, pairs_of
 
 Point = tuple[float, float]
@@ -21,25 +25,32 @@ Point = tuple[float, float]
 def draw(data: Data) -> Figure:
     """A line a row; rings mark what was chosen. Trials that stopped early are left out of the lines."""
     pairs = pairs_of(data.sweep)
-    curves = {pair.chosen.id: curve(pair) for pair in pairs}
+    curves = {pair.chosen.id: curve(losses, pair) for pair in pairs}
+    by = sorted({pair.chosen.tuned.by for pair in pairs if pair.chosen.tuned} - {VAL_LOSS})
     if not any(len(points) > 1 for points in curves.values()):
         raise NoData("its rows were not tuned, or the trials are not in its results folder")
     figure = new_figure(4.6, f"{data.sweep.name}: what was chosen")
-    left, right = figure.subplots(1, 2)
+    left, *middle, right = figure.subplots(1, 3 if by else 2)
     labels: list[Label] = []
     for pair in pairs:
         labels += _line(left, pair, curves[pair.chosen.id])
+        for axes in middle:
+            _line(axes, pair, curve(scores, pair))
     dots = [_scores(right, data, pair) for pair in pairs]
-    for axes, title in ((left, "validation loss [nats/token]"), (right, data.main)):
+    title_of_middle = f"{' or '.join(map(data.title, by))}, validation examples"
+    titles = ["validation loss [nats/token]", *[title_of_middle] * len(middle), data.main]
+    for axes, title in zip((left, *middle, right), titles, strict=True):
         fit_axis(axes, "x", [rate for points in curves.values() for rate in points], wide=1)
         fit_axis(axes, "y", [])
         axes.margins(0.1, 0.15)
         axes.set_xlabel("learning rate")
         axes.set_ylabel(title)
+    words = chosen_by(pair.chosen.tuned for pair in pairs if pair.chosen.tuned)
     edges = [pair.chosen.label for pair in pairs if pair.chosen.tuned and pair.chosen.tuned.edge]
     add_caption(
         figure,
-        "Left: trials that went to the end, with the range of their seeds; a ring marks what was chosen.",
+        f"{'Left, middle' if by else 'Left'}: trials that went to the end, with the range of their seeds; a ring marks "
+        f"what was chosen{f', by {words}' if by else ''}.",
         "Right: filled at the chosen rate, hollow at the row's own.",
         data.caption(),
         f"At the edge of its grid: {', '.join(edges)}." if edges else "",
@@ -53,9 +64,9 @@ def draw(data: Data) -> Figure:
     return figure
 
 
-def curve(pair: Pair) -> dict[float, list[float]]:
-    """By rate, ascending, the final validation losses of a row's trials, one a seed."""
-    return {rate: list(seeds.values()) for rate, seeds in losses(pair.chosen.runs[0]).items()}
+def curve(of: Callable[[Run], dict[float, dict[str, float]]], pair: Pair) -> dict[float, list[float]]:
+    """By rate, ascending, the final losses or scores of a row's trials, one a seed."""
+    return {rate: list(seeds.values()) for rate, seeds in of(pair.chosen.runs[0]).items()}
 
 
 def _method(pair: Pair) -> str:
@@ -63,8 +74,10 @@ def _method(pair: Pair) -> str:
 
 
 def _line(axes: Axes, pair: Pair, points: dict[float, list[float]]) -> list[Label]:
-    """A row's losses, the range of its seeds as a band; and its label."""
+    """A row's losses or scores, the range of its seeds as a band; and its label."""
     ink, tuned = colour(_method(pair)), pair.chosen.tuned
+    if not points:
+        return []
     rates, means = list(points), [fmean(each) for each in points.values()]
     axes.plot(rates, means, color=ink, marker=marker(_method(pair)), markersize=4, linewidth=1.4, gid="points")
     if any(len(each) > 1 for each in points.values()):

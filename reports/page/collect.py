@@ -16,6 +16,7 @@ from harness.results.sweep_files import read_sweep, recorded_sweeps
 from reports.read.run import NOT_RUN, Run
 from reports.read.runs import all_runs, is_results
 from reports.read.runs import folders as result_folders
+from reports.statistics.scores import chosen_by
 
 POINTS = 200
 """Points of a curve that are kept, and of a page of more than `MANY` runs."""
@@ -80,7 +81,8 @@ def _how_tuned(run: Run) -> str:
         return f"at its own {run.tuned.setting}, beside the chosen {run.tuned.value:g}"
     if run.tuned.value is None:
         return f"{run.tuned.setting}: every trial failed"
-    return f"{run.tuned.setting} chosen by validation loss{', at the edge of its grid' if run.tuned.edge else ''}"
+    by = chosen_by([run.tuned])
+    return f"{run.tuned.setting} chosen by {by}{', at the edge of its grid' if run.tuned.edge else ''}"
 
 
 def _rows(results: Path) -> tuple[list[Shown], list[str]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.results.checksums import changed
 from harness.results.folder import RunFolder, UnreadableRecord, read_record
 from harness.results.record import Record
+from harness.results.tuned import Trial
 from reports.read.rows import RATE, SEED
 from reports.read.run import Run
 
@@ -45,15 +47,31 @@ def cost(run: Run, records: Sequence[Record]) -> Cost:
 
 
 def losses(run: Run) -> dict[float, dict[str, float]]:
-    """By learning rate, ascending, and seed the validation loss at the end of the row's trials that went there; where
-    other settings were tuned too, of those with the chosen ones."""
+    """By learning rate, ascending, and seed the validation loss at the end of the row's trials: see `_at_end`."""
+    return _at_end(run, lambda trial: trial.rungs[-1].val_loss)
+
+
+def costs(run: Run) -> dict[float, dict[str, float]]:
+    """The same of what chose: the validation loss, or another score, its negative where more of it is better."""
+    return _at_end(run, lambda trial: trial.cost(trial.rungs[-1])[0])
+
+
+def scores(run: Run) -> dict[float, dict[str, float]]:
+    """The same of the score of the validation examples that chose; empty where the loss did."""
+    return _at_end(run, lambda trial: answers.score if (answers := trial.rungs[-1].answers) else None)
+
+
+def _at_end(run: Run, value: Callable[[Trial], float | None]) -> dict[float, dict[str, float]]:
+    """By learning rate, ascending, and seed a value of the row's trials that went to the end; where other settings were
+    tuned too, of those with the chosen ones."""
     own = _settings(run.record) if run.record else None
     by_rate: dict[float, dict[str, float]] = {}
     for record in trials(run):
         trial = record.trial
         if trial and record.learning_rate and trial.rungs[-1].step == trial.steps and own in (None, _settings(record)):
-            seeds = by_rate.setdefault(record.learning_rate, {})
-            seeds[str(record.flat_key.get(SEED))] = trial.rungs[-1].val_loss
+            known = value(trial)
+            if known is not None and math.isfinite(known):
+                by_rate.setdefault(record.learning_rate, {})[str(record.flat_key.get(SEED))] = known
     return by_rate
 
 

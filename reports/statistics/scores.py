@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from harness.results.record import Record
 from harness.results.sections import Better
+from harness.results.tuned import VAL_LOSS, Tuned
 from reports.statistics.intervals import SeedSummary, positive_summary, seed_summary
 
 MAIN = ("accuracy", "bleu")
@@ -92,6 +93,14 @@ def floor(records: Sequence[Record], score: str) -> Floor | None:
 def title_of(score: str) -> str:
     """A score as a heading has it."""
     return TITLES.get(score, score)
+
+
+def chosen_by(tuned: Iterable[Tuned]) -> str:
+    """What chose settings, in words."""
+    names = sorted({each.by for each in tuned})
+    return " and ".join(
+        "validation loss" if name == VAL_LOSS else f"{title_of(name)} on validation examples" for name in names
+    )
 
 
 def main_score(records: Sequence[Record]) -> str | None:

@@ -13,11 +13,13 @@ from scipy.stats import linregress
 
 from harness.errors import UserError
 from harness.results.record import Record
+from harness.results.tuned import VAL_LOSS
 from reports.read.rows import SEED, Group, groups, rate, rate_sets
 from reports.read.runs import Sweep, finite
-from reports.read.trials import losses
+from reports.read.trials import costs
 from reports.statistics.intervals import Interval, t_quantile
 from reports.statistics.optimum import Optimum, optimum
+from reports.statistics.scores import chosen_by
 from reports.values.asked import Asked
 from reports.values.table import MISSING, Cell, Heading, Table
 
@@ -39,7 +41,7 @@ class Curve:
     record: Record
     """Of one of its runs or trials: what the row is, the rate and the seed aside."""
     losses: dict[float, dict[str, float]]
-    """By rate and seed."""
+    """By rate and seed; where another score chose a tuned row's rate, that, its negative where more is better."""
     optimum: Optimum | None
 
     def setting(self, name: str) -> float | None:
@@ -68,16 +70,16 @@ def tables(asked: Asked) -> list[Table]:
     full = next((curve.optimum for curve in curves if curve.record.method == "full" and curve.optimum), None)
     lines = [_line(curve, full) for curve in curves]
     frame = pd.DataFrame(lines)
-    headings = ["row", "rates", "rate of the lowest loss [95%]", "times that of full"]
+    others = [group.tuned for group in groups(asked.sweep) if group.tuned and group.tuned.by != VAL_LOSS]
+    headings = ["row", "rates", f"rate of the {'best score' if others else 'lowest loss'} [95%]", "times that of full"]
     cells = [
         (Cell(curve.label), Cell(str(line["rates"])), Cell(written(curve.optimum)), _times(line["times_full"]))
         for line, curve in zip(lines, curves, strict=True)
     ]
     notes = [("", text) for text in [*(sentence(each) for each in slopes(curves)), ABOUT]]
     title = f"{asked.sweep.name}: best rates"
-    about = (
-        "Fitted to validation losses: a parabola in the logarithm of the rate, around the best of those that were run."
-    )
+    fitted = f"what chose ({chosen_by(others)}), else to validation losses" if others else "validation losses"
+    about = f"Fitted to {fitted}: a parabola in the logarithm of the rate, around the best of those that were run."
     numeric = [Heading(text, place > 0) for place, text in enumerate(headings)]
     return [Table(title, (about,), tuple(numeric), tuple(cells), tuple(notes), frame)]
 
@@ -91,7 +93,7 @@ ABOUT = (
 def curves_of(sweep: Sweep) -> list[Curve]:
     """The rows of a sweep of which several rates are known: by their trials, or because they were swept."""
     every = groups(sweep)
-    tuned = [_curve(group, losses(group.runs[0])) for group in every if group.tuned]
+    tuned = [_curve(group, costs(group.runs[0])) for group in every if group.tuned]
     sets = rate_sets([group for group in every if group.tuned is None])
     swept = [_curve(rows[0], _losses(rows)) for rows in sets if len({rate(row) for row in rows}) >= FEW]
     return [curve for curve in [*tuned, *swept] if curve.losses]

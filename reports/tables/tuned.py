@@ -17,7 +17,7 @@ from reports.read.runs import Sweep, UnusablePredictions, finite
 from reports.read.trials import cost, trials
 from reports.statistics.intervals import Interval
 from reports.statistics.paired import distance, sample, shared_seeds
-from reports.statistics.scores import title_of
+from reports.statistics.scores import chosen_by, title_of
 from reports.statistics.verdicts import BEST, TIED, Comparison, Verdict, compare
 from reports.values import columns as c
 from reports.values.asked import Asked
@@ -67,9 +67,8 @@ def tables(asked: Asked) -> list[Table]:
     headings = [Heading(title_of(score) if key == "score" else title, kind != "text") for key, title, kind in COLUMNS]
     notes = [("", text) for text in _notes(pairs, lines, score, bool(beside))]
     settings = " and ".join(sorted({pair.chosen.tuned.setting for pair in pairs if pair.chosen.tuned}))
-    about = (
-        f"{settings}, chosen for each row by the validation loss of its trials, and the row with that and its seeds."
-    )
+    by = chosen_by(pair.chosen.tuned for pair in pairs if pair.chosen.tuned)
+    about = f"{settings}, chosen for each row by {by} in trials, and the row with that and its seeds."
     return [
         Table(f"{sweep.name}: tuned", (about,), tuple(headings), tuple(zip(*cells, strict=True)), tuple(notes), frame)
     ]

@@ -10,7 +10,7 @@ from harness.results.record import Record
 from reports.read.rows import SEED, Group, rate, rate_sets, untuned
 from reports.read.runs import Sweep
 from reports.statistics.paired import FAMILY, SHUFFLES
-from reports.statistics.scores import floor, title_of
+from reports.statistics.scores import chosen_by, floor, title_of
 from reports.statistics.verdicts import BASE, BELOW, BEST, EXAMPLES, STILL, TIED, UNSURE, WORSE, Comparison, is_trained
 from reports.values.frame import why_missing
 from reports.values.protocol import either, seeds, sweep_done
@@ -208,7 +208,8 @@ def _tuned(rows: Sequence[Group]) -> str:
     settings = " and ".join(sorted({each.setting for each in chosen}))
     edges = [row.label for row in rows if row.tuned and row.tuned.edge]
     failed = [row.label for row in rows if row.tuned and row.tuned.value is None]
-    line = f"{settings}: chosen for each row by validation loss, under seeds that are not these; see --table tuned."
+    by = chosen_by(chosen)
+    line = f"{settings}: chosen for each row by {by}, under seeds that are not these; see --table tuned."
     if edges:
         line += f" {some(edges)}: the best lies at the edge of the grid, so that a better one may lie beyond."
     if failed:

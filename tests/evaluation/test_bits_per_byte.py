@@ -12,8 +12,7 @@ import torch
 
 from harness.data import Example
 from harness.data.splits import by_task
-from harness.evaluation.answers import Prediction
-from harness.evaluation.scores import score_texts
+from harness.evaluation.scores import Prediction, score_texts
 from harness.prepare.base_model import load_base
 from harness.prepare.encoded_task import EncodedTask
 from harness.prepare.forward import LabelForward

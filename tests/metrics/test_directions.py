@@ -13,9 +13,8 @@ import pytest
 
 from harness import metrics
 from harness.data import Example
-from harness.evaluation.answers import Prediction
 from harness.evaluation.lm_eval import directions
-from harness.evaluation.scores import score, score_texts
+from harness.evaluation.scores import Prediction, score, score_texts
 from harness.metrics import Score
 from harness.results.record import Record
 from harness.results.sections import Better, LmEvalTask

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pytest
-from scipy.stats import ttest_rel
+from scipy.stats import binomtest, ttest_rel
 
 from harness.settings import Tune
 from harness.tuning.rounds import Chosen, ask, rungs
@@ -38,7 +38,11 @@ def tune(setting: str = "method.lr", **changes: object) -> Tune:
 
 
 def tuned(
-    how: Tune, end: Callable[[int], float], seed: int = 0, diverges: Callable[[int], bool] = lambda place: False
+    how: Tune,
+    end: Callable[[int], float],
+    seed: int = 0,
+    diverges: Callable[[int], bool] = lambda place: False,
+    noise: float = 0.05,
 ) -> Tuned:
     """Ask until something is chosen; a rate above the best looks worse in the middle of training than at its end."""
     chance = random.Random(seed)
@@ -60,10 +64,10 @@ def tuned(
             if diverges(candidate.place):
                 tried[candidate] = Tried(failed=True)
                 continue
-            noise = random.Random(f"{seed} {candidate} {step}")
+            drawn = random.Random(f"{seed} {candidate} {step}")
             left = 1 - step / STEPS
             mean = end(candidate.place) + 0.9 * left**1.5 + 0.02 * max(0, candidate.place) * left
-            losses = [mean + each + noise.gauss(0, 0.05) for each in hard]
+            losses = [mean + each + drawn.gauss(0, noise) for each in hard]
             means = {**before.means, step: statistics.fmean(losses)}
             tried[candidate] = Tried({**before.losses, step: losses}, means)
 
@@ -154,6 +158,31 @@ def test_the_test_of_examples_is_the_paired_t_test() -> None:
         one = [each + chance.gauss(0.02, 0.06) for each in best]
         assert clearly_worse(one, best) == (ttest_rel(one, best, alternative="greater").pvalue < 0.05)
     assert not clearly_worse([1.0, 2.0], [1.0, 2.0])
+
+
+def test_few_examples_that_are_right_or_wrong_tell_nothing_and_none_without_parts() -> None:
+    """Of answers that are right or wrong a test of signs is the witness: four that differ, one way, are 1 in 16."""
+    for wrong in range(33):
+        one, best = [0.0] * wrong + [-1.0] * (32 - wrong), [-1.0] * 32
+        assert clearly_worse(one, best) == (wrong > 0 and binomtest(wrong, wrong, alternative="greater").pvalue < 0.05)
+    assert not clearly_worse([], [])
+    assert not clearly_worse([1.0, 2.0], [])
+
+
+def test_equal_scores_are_no_edge_and_keep_the_rows_own_value() -> None:
+    """As shares of right answers are where nothing is learned."""
+    for sampler in ("bracket", "halving", "grid"):
+        found = tuned(tune(sampler=sampler), lambda place: 0.0, noise=0.0)
+        assert (found.chosen.candidate, found.chosen.edge) == (Candidate(0), False)
+        assert min(candidate.place for candidate in found.tried) >= -5, "the grid is not extended"
+
+
+def test_a_score_that_is_not_defined_is_never_the_best() -> None:
+    ended = {Candidate(place): Tried({STEPS: []}, {STEPS: math.inf if place else -0.5}) for place in range(-9, 11)}
+    chosen = ask(tune(sampler="grid"), STEPS, ended)
+    assert chosen == Chosen(Candidate(0), -0.5, False)
+    none = {candidate: Tried({STEPS: []}, {STEPS: math.inf}) for candidate in ended}
+    assert ask(tune(sampler="grid"), STEPS, none) == Chosen(None, math.inf, False)
 
 
 def test_places_and_values() -> None:
