@@ -9,6 +9,7 @@ import math
 import os
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NoReturn
@@ -95,6 +96,15 @@ def reason(error: BaseException) -> str:
     line = first_line(error)
     plain = isinstance(error, OSError | ValueError) or line == type(error).__name__
     return line if plain else f"{type(error).__name__}: {line}"
+
+
+def where_raised(error: Exception) -> str:
+    """What an error says and where somebody's own code raised it: file and line."""
+    if isinstance(error, SyntaxError):
+        return f"{error.msg}: {error.filename}, line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    place = next((each for each in reversed(frames) if "site-packages" not in each.filename), frames[-1])
+    return f"{type(error).__name__}: {first_line(error)}: {place.filename}, line {place.lineno}"
 
 
 def memory_is_out(error: BaseException) -> bool:

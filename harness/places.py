@@ -61,7 +61,9 @@ def take_folders(words: Sequence[str]) -> list[str]:
             raise UserError(f"{flag}: needs a folder; give {flag} FOLDER")
         given.append(value)
     folders = [Path(each).expanduser().resolve() for each in given]
-    if problems := [line for name, folder in zip(given, folders, strict=True) for line in _problems(name, folder)]:
+    problems = [f"{OWN}={folder}: is no folder; correct or unset it" for folder in own_folders() if not folder.is_dir()]
+    problems += [line for name, folder in zip(given, folders, strict=True) for line in _problems(name, folder)]
+    if problems:
         raise UserError(*problems)
     os.environ[OWN] = os.pathsep.join(dict.fromkeys(map(str, [*own_folders(), *folders])))
     for package, path in _extended.items():

@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from harness.config.beforehand import own_rate
-from harness.config.compose import explain
+from harness.config.compose import DAMAGED, damaged, explain, refuse_no_choice
 from harness.config.sweeps import GIVEN
 from harness.config.validate import settings_from
 from harness.errors import UserError, first_line, nearest, refuse
@@ -121,6 +121,8 @@ def main() -> None:
     except HydraException as error:  # before OSError, which a missing configuration is too
         overrides = [a for a in arguments if "=" in a and not a.startswith(("+sweep=", "hydra."))]
         _refuse(explain(error, overrides))
+    except DAMAGED as error:
+        _refuse(damaged(error))
     except (UserError, OSError) as error:
         _refuse(error)
     except KeyboardInterrupt:
@@ -138,9 +140,11 @@ def _check(arguments: list[str]) -> None:
     for argument in [*arguments, *json.loads(os.environ.get(GIVEN, "[]"))]:
         why = "it has no key" if re.match(r"[+~]*=", argument) else None
         try:
-            parser.parse_override(argument)
+            refuse_no_choice([parser.parse_override(argument)])
         except HydraException:  # reported when the configuration is composed
             pass
+        except UserError:
+            raise
         except ValueError as error:
             why = first_line(error)
         if why:

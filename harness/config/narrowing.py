@@ -11,6 +11,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from harness.config.validate import leaves
+from harness.errors import UserError, nearest_key
 from harness.notices import say
 from harness.places import CONF
 
@@ -20,21 +21,23 @@ Row = tuple[str, ...]
 def narrowed(rows: Mapping[Row, int], more: Sequence[str], loader: ConfigLoader) -> dict[Row, int]:
     """The rows without those of the overrides `more`, given for all of them, that are settings of something else than
     what a row has (`method.rank` of a method without a rank), each with the number of its grid; a line says which.
-    Where no row knows a setting it stays, and is refused later."""
+    Raises UserError where no row knows a setting."""
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(more))
     given = {each.get_key_element() for each in parsed if "." in each.get_key_element().lstrip("+~")}
     # Rows differ in what the files of groups bring; sections such as `train` are the same for all.
     given = {key for key in given if key[0] not in "+~" and (CONF / key.partition(".")[0]).is_dir()}
+    given = {key for key in given if not key.endswith("_target_")}
     if not given or len(rows) < 2:
         return dict(rows)
     known = _known_by_choices(loader)
     lacks = {row: {key for key in given if not _has(known(_choices(row)), key)} for row in rows}
-    by_none = given if not rows else set.intersection(*lacks.values())
+    if by_none := sorted(set.intersection(*lacks.values())):
+        there = sorted({key for row in rows for key in known(_choices(row))})
+        raise UserError(*(f"{key}: no row has such a setting; {nearest_key(key, there)}" for key in by_none))
     found: dict[Row, int] = {}
     for row, number in rows.items():
-        out = lacks[row] - by_none
-        found.setdefault(tuple(word for word in row if word.partition("=")[0] not in out), number)
-    for key in sorted(set.union(*lacks.values()) - by_none):
+        found.setdefault(tuple(word for word in row if word.partition("=")[0] not in lacks[row]), number)
+    for key in sorted(set.union(*lacks.values())):
         group = key.partition(".")[0]
         without = dict.fromkeys(
             word for row in rows if key in lacks[row] for word in row if word.startswith(f"{group}=")
@@ -44,8 +47,9 @@ def narrowed(rows: Mapping[Row, int], more: Sequence[str], loader: ConfigLoader)
 
 
 def _choices(row: Row) -> Row:
-    """Those of the overrides that choose a file of a group, by which the settings are known that a row has."""
-    return tuple(word for word in row if "." not in word.partition("=")[0])
+    """Those of the overrides that choose a file of a group, or add one (`+data@data.tasks.more=…`): by them it is known
+    which settings a row has."""
+    return tuple(word for word in row if "." not in (key := word.partition("=")[0]) or "@" in key)
 
 
 def _has(known: frozenset[str], key: str) -> bool:

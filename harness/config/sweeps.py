@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from hydra import initialize_config_dir
@@ -16,12 +16,15 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.config.compose import explain
+from harness.config.compose import explain, refuse_no_choice
 from harness.config.narrowing import narrowed
+from harness.config.validate import describe
 from harness.errors import UserError, first_line, nearest
 from harness.files import hash_of
 from harness.places import CONF, sweep_folders
+from harness.settings import Name
 
 GIVEN = "HARNESS_GIVEN"
 """Environment variable in which the command line hands a sweep's overrides to the sweeper, as a JSON list."""
@@ -47,6 +50,20 @@ class SweepFile:
     grids: tuple[tuple[str, ...], ...]
 
 
+SHAPE = "it needs `question: …` and `grids: [[key=value, …], …]`, may have `overrides: [key=value, …]` and `tune: lr`"
+
+
+class _Content(BaseModel):
+    """What a sweep's file holds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    question: Name
+    overrides: list[str] = []
+    tune: str | dict[str, Any] | None = None
+    grids: Annotated[list[list[str]], Field(min_length=1)]
+
+
 def read_sweep_file(name: str) -> SweepFile:
     """The sweep sweeps/NAME.yaml, or that of a file whose path is given. Raises UserError with the nearest name, or
     with what the file lacks."""
@@ -58,22 +75,18 @@ def read_sweep_file(name: str) -> SweepFile:
     if path is None:
         raise UserError(f"+sweep={name}: there is none; {nearest(name, sweep_names())}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _Content.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: is no YAML ({first_line(error)})") from None
-    if not isinstance(content, Mapping | None):
-        raise UserError(f"{path}: is no file of a sweep; it needs `question` and `grids`")
-    unknown = set(content or {}) - {"question", "overrides", "tune", "grids"}
-    if not content or unknown or not content.get("question") or not content.get("grids"):
-        raise UserError(
-            f"{path}: needs `question` and `grids`, may have `overrides` and `tune`; unknown: {sorted(unknown)}"
-        )
-    grids = tuple(tuple(map(str, grid)) for grid in content["grids"])
-    overrides = (*map(str, content.get("overrides") or ()), *_tuning(content.get("tune")))
-    return SweepFile(name, content["question"].strip(), overrides, grids)
+    except ValidationError as error:
+        wrong = next(iter(describe(error, (), list(_Content.model_fields)).values()))  # others may follow from it
+        raise UserError(f"{path}: is no file of a sweep: {wrong}; {SHAPE}") from None
+    return SweepFile(
+        name, content.question.strip(), (*content.overrides, *_tuning(content.tune)), tuple(map(tuple, content.grids))
+    )
 
 
-def _tuning(section: Any) -> list[str]:
+def _tuning(section: str | Mapping[str, Any] | None) -> list[str]:
     """The overrides of a file's `tune`: a choice such as `lr`, or the settings that differ from those of `lr`."""
     if section is None or isinstance(section, str):
         return [] if section is None else [f"tune={section}"]
@@ -136,7 +149,9 @@ def expand(file: SweepFile, more: Sequence[str], loader: ConfigLoader, max_point
     rows: dict[tuple[str, ...], int] = {}
     for number, grid in enumerate(file.grids):
         merged = {}
-        for override in parser.parse_overrides([*file.overrides, *grid, *more]):
+        overrides = parser.parse_overrides([*file.overrides, *grid, *more])
+        refuse_no_choice(overrides)
+        for override in overrides:
             merged[override.get_key_element()] = override
         expanded: list[tuple[str, ...]] = [()]
         for key, override in merged.items():

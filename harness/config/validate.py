@@ -9,13 +9,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ValidationError
+from pydantic import PydanticUserError, ValidationError
 
 import harness
 from harness.config.contradictions import contradictions
 from harness.config.length import with_steps
 from harness.config.run_settings import RunSettings
-from harness.errors import UserError, first_line, nearest_key
+from harness.errors import UserError, first_line, nearest_key, where_raised
 from harness.settings import Settings
 from harness.texts import json_object
 
@@ -29,7 +29,8 @@ def settings_from(config: DictConfig, planned: bool = False) -> RunSettings:
     try:
         content = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise UserError(first_line(error)) from None
+        where = f"{error.full_key}: " if error.full_key else ""
+        raise UserError(f"{where}{first_line(error)}") from None
     assert isinstance(content, dict)
     groups: dict[str, Any] = {str(name): value for name, value in content.items()}
     known = leaves(groups)
@@ -76,6 +77,9 @@ def _built(node: dict[str, Any], place: tuple[str, ...], known: list[str], probl
     except UserError as error:
         where = ".".join((*place, "_target_"))
         problems[where] = f"{where}: {error}"
+    except (TypeError, PydanticUserError) as error:  # a class of one's own that lacks what each must have
+        where = ".".join((*place, "_target_"))
+        problems[where] = f"{where}: {node['_target_']}: is no whole class ({first_line(error)}); complete it"
     return None
 
 
@@ -87,8 +91,12 @@ def own_class(name: Any) -> type[Settings]:
         raise UserError(f"{name}: is no class of the harness; name one, as the files in conf/ do")
     try:
         kind = getattr(import_module(module), last, None)
-    except ImportError:
+    except ModuleNotFoundError as error:
+        if error.name is None or not module.startswith(error.name):  # what it imports is not there
+            raise UserError(f"{module}: cannot be imported ({first_line(error)}); install it") from None
         kind = None
+    except Exception as error:  # one's own code, which may fail in any way
+        raise UserError(f"{module}: cannot be imported ({where_raised(error)}); correct it") from None
     if not (isinstance(kind, type) and issubclass(kind, Settings)):
         raise UserError(f"{name}: there is no such class of settings; name one, as the files in conf/ do")
     return kind
@@ -128,6 +136,8 @@ def describe(
             lines[where] = f"{where}: unknown key; {nearest_key(where, known)}"
         elif each["type"] == "missing":
             lines[where] = f"{where}: is missing; give {where}=…"
+        elif each["type"] == "is_instance_of" and isinstance(each["input"], dict):
+            lines[where] = f"{where}={each['input']}: names no class; its file needs a line `_target_: harness.…`"
         else:
             message = each["msg"].removeprefix("Value error, ")
             lines[where] = f"{where}={each['input']}: {message[0].lower()}{message[1:]}"
