@@ -214,8 +214,17 @@ def template(text: str):  # type: ignore[no-untyped-def]  # jinja2 is imported o
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, autoescape=False, finalize=lambda value: "" if missing(value) else value
-    )
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, finalize=_written)
     environment.tests["none"] = lambda value: value is None or value == ""
     return environment.from_string(text)
+
+
+def _written(value: Any) -> Any:
+    """What a template writes of a value. Raises jinja2's TemplateRuntimeError for a method, which as a text would be
+    another one in each process."""
+    from jinja2 import TemplateRuntimeError, Undefined
+
+    if callable(value) and not isinstance(value, Undefined):
+        name = getattr(value, "__name__", "it")
+        raise TemplateRuntimeError(f"{name} is a method; call it: {name}(), or take the part ['{name}']")
+    return "" if missing(value) else value

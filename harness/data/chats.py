@@ -89,7 +89,9 @@ def _turn(turn: Any, place: str) -> tuple[str, str]:
         if other := [kind for kind in kinds if kind != "text"]:
             raise UnfitRow(f"{place}: has a part of the type {other[0]}; only text is read, so remove it")
         content = "".join(str(part.get("text", "")) for part in content)
-    if not isinstance(content, str) or not content.strip():
+    if not isinstance(content, str | None):
+        raise UnfitRow(f"{place}: its content is no text but {type(content).__name__}; give it a text")
+    if not content or not content.strip():
         raise UnfitRow(f"{place}: is empty; give it a text, or remove the conversation")
     refuse_half_pairs(content, place)
     return str(role), content

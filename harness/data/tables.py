@@ -85,7 +85,8 @@ def read_table(folder: Path, name: str, columns: Sequence[str] | None) -> list[R
     """
     if not os.path.isdir(folder):
         raise UserError(f"data.path={folder}: no such folder; give the folder with {name}")
-    paths = [folder / name] if not set(name) & set("*?[") else sorted(folder.glob(name))
+    one = os.path.isfile(folder / name) or not set(name) & set("*?[")  # a file may be called as a pattern is
+    paths = [folder / name] if one else sorted(folder.glob(name))
     if not paths or not os.path.isfile(paths[0]):
         there = [path.name for path in sorted(folder.iterdir()) if path.is_file()]
         raise UserError(
@@ -98,15 +99,16 @@ def read_table(folder: Path, name: str, columns: Sequence[str] | None) -> list[R
 
 
 def _read(path: Path, columns: Sequence[str] | None) -> list[Row]:
-    if path.suffix not in FORMATS:
+    kind = path.suffix.lower()
+    if kind not in FORMATS:
         raise UserError(f"{path}: of an unknown format; it must end in one of {', '.join(FORMATS)}")
-    if path.suffix == ".parquet":
+    if kind == ".parquet":
         rows = _parquet(path)
     else:
         text, reader = read_text(path), TableReader()
-        if path.suffix == ".json":
+        if kind == ".json":
             rows = _json(text, path)
-        elif path.suffix == ".jsonl":
+        elif kind == ".jsonl":
             rows = [row for _, row in reader.json_lines(text, path)]
         else:
             rows = [*reader.separated(text, path, columns)]

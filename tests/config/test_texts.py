@@ -226,3 +226,13 @@ def test_a_run_warns_of_answers_that_it_cuts(run_point: Callable[..., Record], t
     record = run_point(*given, "data.prompt='{{ n }}'", "data.answer='{{ a }}'", "method=zero_shot", small=TINY)
     assert record.status == "ok", record.cause
     assert [warning for warning in record.warnings if "data.multiline=false: 1 of 2 references" in warning]
+
+
+@pytest.mark.parametrize("written", ["{{ q.items }}", "{{ row['q'].items }}", "{{ a.strip }}"])
+def test_a_method_is_no_text(written: str, tmp_path: Path) -> None:
+    """Its text would be where it lies in memory: another one in each process."""
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"q": {"items": 3}, "a": "yes"}\n' * 5)
+    (line,) = problems(*TINY, "data=jsonl", f"data.path={path}", f'data.prompt="{written}"', "data.answer='{{ a }}'")
+    assert "is a method; call it" in line
+    assert line.startswith("data.prompt: cannot be filled with x.jsonl, row 1")

@@ -634,3 +634,9 @@ def test_what_is_out_of_memory_stays_so() -> None:
     assert memory_is_out(MemoryError())
     assert memory_is_out(torch.OutOfMemoryError("CUDA out of memory"))
     assert not memory_is_out(OSError("/models/out of memory/x: no such file"))
+
+
+@pytest.mark.parametrize("name", ["rows[1].jsonl", "r*ws.jsonl", "ROWS.JSONL"])
+def test_a_file_that_is_called_as_a_pattern_is_or_in_capitals(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text('{"a": 1}\n')
+    assert read_table(tmp_path, name, None) == [{"a": 1}]

@@ -220,6 +220,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "no role": ([{"content": "x"}, *SHORT], "turn 1: has the role None; known are"),
     "an empty turn": ([SHORT[0], {"role": "assistant", "content": "  "}], "turn 2: is empty"),
     "null": ([SHORT[0], {"role": "assistant", "content": None}], "turn 2: is empty"),
+    "a number": ([SHORT[0], {"role": "assistant", "content": 3}], "turn 2: its content is no text but int"),
     "a tool": ([SHORT[0], {"role": "assistant", "content": "", "tool_calls": [{"id": 1}]}], "turn 2: calls a tool"),
     "an image": (
         [{"role": "user", "content": [{"type": "image", "url": "x"}]}, SHORT[1]],
