@@ -123,9 +123,11 @@ def log_sweep(name: str, results: Path, tracker: Tracker) -> None:
     print(f"W&B: tables and figures of {name}", file=sys.stderr)
     options = ["--results", str(results), "--project", tracker.project, "--mode", tracker.mode]
     options += ["--entity", tracker.entity] if tracker.entity else []
+    options += ["--group", tracker.group] if tracker.group else []
     try:
         subprocess.run(
             [sys.executable, "-m", "reports", "track", name, *options],
+            stdin=subprocess.DEVNULL,  # or W&B would ask for a key where a terminal is
             stdout=subprocess.DEVNULL,
             check=False,
             timeout=SECONDS_FOR_A_SWEEP,

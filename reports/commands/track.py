@@ -33,6 +33,7 @@ def parser() -> Parser:
     )
     options.add_argument("--project", default="peft-harness", help="default: %(default)s")
     options.add_argument("--entity", metavar="NAME", help="user or team (default: W&B's own)")
+    options.add_argument("--group", metavar="NAME", help="of the run (default: SWEEP)")
     options.add_argument(
         "--mode", choices=("auto", "online", "offline"), default="auto", help="auto (default): online when logged in"
     )
@@ -44,8 +45,8 @@ def run_of(sweep: Sweep) -> str:
     return f"sweep-{hash_of([sweep.name, sorted(run.id for run in sweep.runs)])[:12]}"
 
 
-def track(sweep: Sweep, results: Path, project: str, mode: str, entity: str | None = None) -> None:
-    """Log what the reports print and draw. Raises whatever wandb does."""
+def track(sweep: Sweep, results: Path, mode: str, **place: str | None) -> None:
+    """Log what the reports print and draw; `place`: W&B's project, entity and group. Raises whatever wandb does."""
     import wandb
 
     from reports.commands.figures import drawn, names
@@ -62,13 +63,13 @@ def track(sweep: Sweep, results: Path, project: str, mode: str, entity: str | No
             path = Path(folder) / f"{name}.png"
             path.write_bytes(content)
             logged[f"figures/{name}"] = wandb.Image(str(path))
-        run = _start(sweep, results, mode, project=project, entity=entity)
+        run = _start(sweep, results, mode, **place)
         run.log(logged)
         run.finish()
 
 
 def _start(sweep: Sweep, results: Path, mode: str, **place: str | None) -> Any:
-    """W&B's run in this project of this entity; offline where online fails."""
+    """W&B's run in this place; offline where online fails."""
     import wandb
 
     options: dict[str, Any] = {
@@ -77,7 +78,6 @@ def _start(sweep: Sweep, results: Path, mode: str, **place: str | None) -> Any:
         "id": run_of(sweep),
         "resume": "allow",
         "name": f"{sweep.name}: tables and figures",
-        "group": sweep.name,
         "job_type": "report",
         "settings": wandb.Settings(init_timeout=SECONDS_TO_CONNECT, silent=True, console="off", x_disable_stats=True),
     }
@@ -102,7 +102,8 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     try:
         (sweep,) = load_all(options.results, [options.sweep])
-        track(sweep, options.results, options.project, options.mode, options.entity)
+        place = {"project": options.project, "entity": options.entity, "group": options.group or sweep.name}
+        track(sweep, options.results, options.mode, **place)
     except UserError:
         raise
     except Exception as error:  # whatever it is, nobody loses a sweep to it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import site
 import sys
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.places import ROOT
-from tests.support.installed import run
+from tests.support.installed import run, words_of
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +45,7 @@ def said(installed: Path, tmp_path: Path) -> Callable[..., str]:
     """Runs a line of the docs in an empty folder, by what is installed; of a training, little of it."""
 
     def one(line: str, *small: str) -> str:
-        name, *words = shlex.split(line.partition(" #")[0])
+        name, *words = words_of(line)
         return run(installed / name, *words, *small, cwd=tmp_path)
 
     return one

@@ -14,19 +14,29 @@ from tests.support.command_line import TINY
 SECONDS = 600
 
 
-def run(*words: str | Path, cwd: Path) -> str:
-    """What a command prints; it must succeed. Of this checkout it knows nothing."""
+def ended(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A command that has ended; it must have succeeded. Of this checkout it knows nothing."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [*map(str, words)]
-    ended = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=SECONDS)
-    assert ended.returncode == 0, f"{shlex.join(command)}: {ended.stdout}{ended.stderr}"
-    return ended.stdout
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=SECONDS)
+    assert done.returncode == 0, f"{shlex.join(command)}: {done.stdout}{done.stderr}"
+    return done
+
+
+def run(*words: str | Path, cwd: Path) -> str:
+    """What a command prints; it must succeed."""
+    return ended(*words, cwd=cwd).stdout
+
+
+def words_of(line: str) -> list[str]:
+    """The words of a line of the docs, without its comment."""
+    return shlex.split(line.partition(" #")[0])
 
 
 def lines(page: str, beginning: str) -> list[str]:
-    """The commands of a page of the docs that begin so."""
+    """The commands of a page of the docs that begin so, each on one line."""
     blocks = re.findall(r"^```[a-z]*\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.M | re.S)
-    found = [line for block in blocks for line in block.splitlines() if line.startswith(beginning)]
+    found = [line for block in blocks for line in block.replace("\\\n", "").splitlines() if line.startswith(beginning)]
     assert found, f"docs/{page} has no line that begins with {beginning}"
     return found
 
