@@ -8,6 +8,8 @@ from harness.results.sections import Better, Section
 
 VAL_LOSS = "val_loss"
 """What chooses where `tune.by` names no other score."""
+NO_OTHER_RUN = ("results=", "force=", "tracker", "hydra", "inference.", "budget=", "train.checkpoint_every=")
+"""Beginnings of overrides that make no other run."""
 
 
 class Answers(Section):
@@ -18,9 +20,6 @@ class Answers(Section):
     examples: list[float]
     """What each example has of it, in an order that all trials of the data share: see `example_parts`. Empty where it
     is no score of single examples. To six digits."""
-
-NO_OTHER_RUN = ("results=", "force=", "tracker", "hydra", "inference.", "budget=", "train.checkpoint_every=")
-"""Beginnings of overrides that make no other run."""
 
 
 class Rung(Section):
