@@ -140,7 +140,9 @@ def describe(
             lines[where] = f"{where}={each['input']}: names no class; its file needs a line `_target_: harness.…`"
         else:
             message = each["msg"].removeprefix("Value error, ")
-            lines[where] = f"{where}={each['input']}: {message[0].lower()}{message[1:]}"
+            whole = each["type"] == "value_error" and isinstance(each["input"], dict)  # the message names what is wrong
+            given = "" if whole else f"={each['input']}"
+            lines[where] = f"{where}{given}: {message[0].lower()}{message[1:]}"
     return lines
 
 
