@@ -36,6 +36,8 @@ class Settings(BaseModel):
 
 
 Positive = Annotated[int, Field(ge=1)]
+IFEVAL_NEEDS = ("langdetect", "immutabledict")
+"""What IFEval imports, of lm-evaluation-harness's extra `ifeval`, that nothing else here brings."""
 
 
 MOST_EPOCHS = 1_000_000
@@ -172,11 +174,20 @@ class Tune(Settings):
 
 
 class LmEvalSettings(Settings):
-    """Which tasks; conf/config.yaml says what each setting means."""
+    """Which tasks, and how they are asked; conf/lm_eval/none.yaml says what each setting means."""
 
     tasks: list[Name]
     path: Name | None
     limit: Annotated[int, Field(ge=1)] | None
+    num_fewshot: dict[Name, Annotated[int, Field(ge=0)]] | None = None  # earlier runs' configurations do without both
+    apply_chat_template: Literal[True, False, "auto"] = False
+
+    @field_validator("num_fewshot", mode="before")
+    @classmethod
+    def _by_task(cls, value: Any) -> Any:
+        if value is not None and not isinstance(value, dict):
+            raise ValueError("must name tasks and groups, such as {hellaswag: 10}")
+        return value
 
     def problems(self) -> list[str]:
         """What can be told before anything is loaded, a line each."""
@@ -184,4 +195,7 @@ class LmEvalSettings(Settings):
             return ["lm_eval.tasks: needs the extra lm-eval; pip install 'peft-harness[lm-eval]'"]
         if self.path is not None and not os.path.isdir(self.path):
             return [f"lm_eval.path={self.path}: no such folder; it must hold the tasks' YAML files"]
+        lacking = [name for name in IFEVAL_NEEDS if importlib.util.find_spec(name) is None]
+        if lacking and (task := next((task for task in self.tasks if "ifeval" in task), None)):
+            return [f"lm_eval.tasks: {task}: needs {' and '.join(lacking)}; pip install {' '.join(lacking)}"]
         return []

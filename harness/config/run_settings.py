@@ -138,4 +138,7 @@ def key_of(settings: LmEvalSettings) -> dict[str, Any]:
     from harness.models import hash_folder
 
     files = hash_folder(Path(settings.path)) if settings.path else None
-    return {"tasks": settings.tasks, "limit": settings.limit, "files": files, "version": version("lm_eval")}
+    key = {"tasks": settings.tasks, "limit": settings.limit, "files": files, "version": version("lm_eval")}
+    # Runs of before these were settings did without.
+    asked = {"num_fewshot": settings.num_fewshot, "apply_chat_template": settings.apply_chat_template}
+    return key | {name: value for name, value in asked.items() if value}

@@ -6,60 +6,125 @@ same way, example by example, with that library's own prompts, metrics and aggre
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from harness.errors import NotFinite, UserError, first_line, nearest
+from harness.errors import NotFinite, UserError, first_line
+from harness.evaluation.lm_eval_model import Told
+from harness.evaluation.lm_eval_tasks import Tasks
 from harness.files import numbers_or_null
-from harness.results.sections import Better, LmEvalTask
+from harness.results.lm_eval import LmEvalTask
+from harness.results.sections import Better
 from harness.settings import LmEvalSettings
 
-if TYPE_CHECKING:
-    from harness.evaluation.answers import Answer
+
+@dataclass(frozen=True)
+class TaskScores:
+    """What one model made of the tasks."""
+
+    results: dict[str, dict[str, float]]
+    """By task, and by group that the library makes a mean of, each metric as it aggregates it."""
+    better: dict[str, dict[str, Better]]
+    """By the same names, which values of each metric are better."""
+    groups: dict[str, list[str]]
+    """By name of what was asked for: the tasks of a group; of a single task none."""
+    num_fewshot: dict[str, int]
+    """By task."""
+    chat_template: bool
+    cut: dict[str, int]
+    """By task: examples that were too long and lost their beginning."""
+    lines: Sequence[dict[str, Any]]
+    """Of each example: task, index, filter, answer, and its own metrics, never its text."""
 
 
 def score_tasks(
-    answer: Answer, model: Any, tokenizer: Any, settings: LmEvalSettings, batch_size: int
-) -> tuple[dict[str, dict[str, float]], list[dict[str, Any]], dict[str, dict[str, Better]]]:
-    """By task each metric as the library aggregates it; a line for each example: task, index, filter, answer, and its
-    own metrics, never the example's text; and by task which values of each metric are better. Raises UserError for a
-    task that does not exist or cannot be read, and NotFinite for a model that gives no numbers."""
+    lm: Any, tasks: Tasks, settings: LmEvalSettings, tell: Callable[[int, int], None] = lambda done, total: None
+) -> TaskScores:
+    """The scores of a model that is `wrapped`. `tell` is told how many answers there are, of how many. Raises UserError
+    for a task that cannot be asked, NotFinite for a model that gives no numbers, and what `tell` does."""
     from lm_eval import simple_evaluate
-    from lm_eval.tasks import TaskManager
 
-    for name in ("lm_eval", "lm-eval"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    manager = TaskManager(include_path=settings.path, include_defaults=settings.path is None)
-    known = sorted(manager.all_tasks)
-    if missing := [task for task in settings.tasks if task not in known]:
-        raise UserError(*(f"lm_eval.tasks: {task}: there is none; {nearest(task, known)}" for task in missing))
+    chat = settings.apply_chat_template
+    if chat is True and not lm.tokenizer.chat_template:
+        raise UserError("lm_eval.apply_chat_template=true: the model has no chat template; use auto, or false")
+    chat = bool(chat and lm.tokenizer.chat_template)
+    _fit(lm, tasks)
+    lm.set_cache_hook(Told(tell, tasks.single.values()))
     outcome: Any
     try:
         outcome = simple_evaluate(
-            wrapped(answer, model, tokenizer, batch_size),
-            tasks=list(settings.tasks),
-            task_manager=manager,
+            lm,
+            tasks=tasks.asked,
+            task_manager=tasks.manager,
             limit=settings.limit,
             bootstrap_iters=0,
+            apply_chat_template=chat,
+            fewshot_as_multiturn=chat,
         )
-    except NotFinite:
+    except UserError:
         raise
-    except (OSError, ValueError, KeyError) as error:
+    except (AssertionError, OSError, ValueError, KeyError) as error:
         raise UserError(f"lm_eval.tasks={settings.tasks}: cannot be scored ({first_line(error)})") from None
-    results = {task: metrics_of(outcome["results"][task]) for task in outcome["samples"]}
+    return _read(outcome, _groups(tasks.asked), chat, lm.cut)
+
+
+def _fit(lm: Any, tasks: Tasks) -> None:
+    """Raise UserError for tasks whose answers alone would be longer than what the model reads and writes."""
+    lengths = {
+        name: int((task.config.generation_kwargs or {}).get("max_gen_toks", lm.max_gen_toks))
+        for name, task in tasks.single.items()
+        if task.get_config("output_type") == "generate_until"
+    }
+    if long := {name: length for name, length in lengths.items() if length >= lm.max_length}:
+        raise UserError(
+            *(
+                f"lm_eval.tasks: {name}: its answers may have {length} tokens, and the model takes {lm.max_length}, "
+                "the question among them; leave the task out"
+                for name, length in long.items()
+            )
+        )
+
+
+def _groups(asked: Iterable[Any]) -> dict[str, list[str]]:
+    """By name of a task or group the tasks in it; in the place of a group without a mean stands what it has in it."""
+    found: dict[str, list[str]] = {}
+    for each in asked:
+        if not hasattr(each, "get_all_tasks"):
+            found[each.task_name] = []
+        elif each.has_aggregation:
+            found[each.name] = [task.task_name for task in each.get_all_tasks()]
+        else:
+            found |= _groups(each)
+    return found
+
+
+def _read(outcome: Any, groups: dict[str, list[str]], chat: bool, cut: set[str]) -> TaskScores:
+    """What the library gives back, as it is kept. `cut`: questions that lost their beginning. Raises NotFinite."""
+    samples = outcome["samples"]
     lines = [
         {"task": task, "index": int(each["doc_id"]), "filter": each["filter"], "answer": each["filtered_resps"]}
         | {name: float(each[name]) for name in each["metrics"] if isinstance(each[name], int | float)}
-        for task, samples in outcome["samples"].items()
-        for each in samples
+        for task, answered in samples.items()
+        for each in answered
     ]
     for line in lines:
         if numbers_or_null(line["answer"]) != line["answer"]:  # NaN is the likeliest, or none is
             raise NotFinite(f"lm_eval.tasks: {line['task']}: example {line['index']}: a log-likelihood is no number")
+    results = {name: metrics_of(outcome["results"][name]) for name in dict.fromkeys([*groups, *samples])}
     higher = outcome["higher_is_better"]
-    return results, lines, {task: directions(higher.get(task, {}), metrics) for task, metrics in results.items()}
+    return TaskScores(
+        results=results,
+        better={name: directions(higher.get(name, {}), metrics) for name, metrics in results.items()},
+        groups=groups,
+        num_fewshot={task: int(outcome["n-shot"][task]) for task in samples},
+        chat_template=chat,
+        cut={
+            task: len({each["doc_id"] for each in answered if any(asked[0] in cut for asked in each["arguments"])})
+            for task, answered in samples.items()
+        },
+        lines=lines,
+    )
 
 
 def metrics_of(result: dict[str, Any]) -> dict[str, float]:
@@ -77,66 +142,48 @@ def directions(higher: dict[str, bool | None], metrics: Iterable[str]) -> dict[s
     return {name: names[higher.get(name.partition(",")[0])] for name in metrics}
 
 
-def wrapped(answer: Answer, model: Any, tokenizer: Any, batch_size: int) -> Any:
-    """The model as the library takes it; it writes by `answer`, which gives the same text at any batch size."""
-    import torch
-    from lm_eval.models.huggingface import HFLM
-    from transformers import GenerationConfig
-
-    from harness.prepare.forward import finite_logits
-
-    class Adapted(HFLM):  # type: ignore[misc]
-        add_bos_token: bool | None
-
-        def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:
-            # The library puts BOS in front of a text itself; with the tokenizer's own there would be two.
-            before = self.add_bos_token
-            self.add_bos_token = False
-            try:
-                likelihoods: list[float] = super().loglikelihood_rolling(requests, disable_tqdm)
-            finally:
-                self.add_bos_token = before
-            return likelihoods
-
-        def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
-            config = GenerationConfig(  # type: ignore[no-untyped-call]
-                do_sample=False,
-                max_new_tokens=max_length - context.shape[1],
-            )
-            with finite_logits("while generating", model):
-                new = answer(model, context, options["attention_mask"], config)
-            return torch.cat([context, new], dim=1)
-
-    os.environ["TQDM_DISABLE"] = "1"
-    model.eval()
-    length = getattr(model.config, "max_position_embeddings", None)
-    return Adapted(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, max_length=length)
+def compare(before: TaskScores, after: TaskScores) -> dict[str, LmEvalTask]:
+    """By task or group what changed. Lost and gained are counted by a task's first metric that is right or wrong, and
+    are a group's sums over its tasks."""
+    single = {task: _compared(task, before, after) for task in after.cut}
+    return {name: _summed(name, before, after, single) if after.groups[name] else single[name] for name in after.groups}
 
 
-def compare(
-    results: tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]],
-    better: dict[str, dict[str, Better]],
-    lines_before: Sequence[dict[str, Any]],
-    lines_after: Sequence[dict[str, Any]],
-) -> dict[str, LmEvalTask]:
-    """By task what changed, given the results before and after. Lost and gained are counted by the task's first metric
-    that is right or wrong."""
-    compared = {}
-    before, after = results
-    for task, metrics in after.items():
-        pairs = [(x, y) for x, y in zip(lines_before, lines_after, strict=True) if x["task"] == task]
-        # A task may read its answers in several ways (filters); the first one it names counts.
-        pairs = [(x, y) for x, y in pairs if x["filter"] == pairs[0][0]["filter"]]
-        names = [name for name in pairs[0][0] if name not in ("task", "index", "filter", "answer")]
-        rights = [name for name in names if all(each[name] in (0, 1) for pair in pairs for each in pair)]
-        right = rights[0] if rights else None
-        compared[task] = LmEvalTask(
-            examples=len(pairs),
-            before=before[task],
-            after=metrics,
-            better=better.get(task),
-            right=right,
-            lost=sum(x[right] > y[right] for x, y in pairs) if right else None,
-            gained=sum(x[right] < y[right] for x, y in pairs) if right else None,
-        )
-    return compared
+def _compared(task: str, before: TaskScores, after: TaskScores) -> LmEvalTask:
+    pairs = [(x, y) for x, y in zip(before.lines, after.lines, strict=True) if x["task"] == task]
+    # A task may read its answers in several ways (filters); the first one it names counts.
+    pairs = [(x, y) for x, y in pairs if x["filter"] == pairs[0][0]["filter"]]
+    names = [name for name in pairs[0][0] if name not in ("task", "index", "filter", "answer")]
+    right = next((name for name in names if all(each[name] in (0, 1) for pair in pairs for each in pair)), None)
+    return LmEvalTask(
+        examples=len(pairs),
+        before=before.results[task],
+        after=after.results[task],
+        better=after.better[task],
+        right=right,
+        lost=sum(x[right] > y[right] for x, y in pairs) if right else None,
+        gained=sum(x[right] < y[right] for x, y in pairs) if right else None,
+        num_fewshot=after.num_fewshot[task],
+        chat_template=after.chat_template,
+        cut=after.cut[task],
+    )
+
+
+def _summed(name: str, before: TaskScores, after: TaskScores, single: dict[str, LmEvalTask]) -> LmEvalTask:
+    tasks = {task: single[task] for task in after.groups[name]}
+    parts = list(tasks.values())
+    rights, shots = {part.right for part in parts}, {part.num_fewshot for part in parts}
+    right = rights.pop() if len(rights) == 1 else None
+    return LmEvalTask(
+        examples=sum(part.examples for part in parts),
+        before=before.results[name],
+        after=after.results[name],
+        better=after.better[name],
+        right=right,
+        lost=sum(part.lost or 0 for part in parts) if right else None,
+        gained=sum(part.gained or 0 for part in parts) if right else None,
+        num_fewshot=shots.pop() if len(shots) == 1 else None,
+        chat_template=after.chat_template,
+        cut=sum(part.cut or 0 for part in parts),
+        tasks=tasks,
+    )

@@ -134,6 +134,8 @@ class SweepView:
         parts = [point.label, state.get("phase", "")]
         if state.get("phase") == "train" and "step" in state:
             parts.append(f"step {state['step']:.0f}/{state['steps']}, loss {state['loss']:.3f}")
+        if state.get("phase", "").endswith("lm-eval") and "answered" in state:
+            parts.append(f"{state['answered']:,} of {state['answers']:,} answers")
         return "  ".join(parts)
 
     def _summary(self, counts: Counts, finished_here: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from harness.files import numbers_or_null
+from harness.results.lm_eval import LmEvalTask
 from harness.results.sections import (
     EVALUATION,
     TRAINING,
@@ -19,7 +20,6 @@ from harness.results.sections import (
     Energy,
     Forgetting,
     Inference,
-    LmEvalTask,
     Machine,
     Memory,
     Parameters,
@@ -106,7 +106,7 @@ class Record(BaseModel):
     """By split: examples whose text was cut to fit, of how many that were read; in training, each time counts."""
     forgetting: Forgetting | None = None
     lm_eval: dict[str, LmEvalTask] | None = None
-    """By task of `lm_eval.tasks`."""
+    """By name of `lm_eval.tasks`; where the library makes no mean of a group, by what is in it."""
     typos: Typos | None = None
     paraphrases: list[Paraphrase] | None = None
     trial: Trial | None = None

@@ -242,23 +242,6 @@ def perplexity(loss: float) -> float:
         return math.inf
 
 
-class LmEvalTask(Section):
-    """A task of lm-evaluation-harness under the untouched base and after training."""
-
-    examples: int
-    before: dict[str, float]
-    """By that library's name of a metric and its filter (`acc,none`), as it aggregates them."""
-    after: dict[str, float]
-    right: str | None
-    """The metric by which an example is right or wrong; None where no metric says so."""
-    lost: int | None
-    """Examples that were right before and wrong after."""
-    better: dict[str, Better] | None = None
-    """By metric, which values are better, as the task's own settings say; null in records of earlier versions."""
-    gained: int | None
-    """Examples that were wrong before and right after."""
-
-
 class Inference(Section):
     """How fast a model answers a batch of prompts, greedily, without ending early: medians over repetitions."""
 

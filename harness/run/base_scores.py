@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import finite
 from harness.evaluation import general_text, panel
 from harness.evaluation.lm_eval import score_tasks
+from harness.evaluation.lm_eval_model import wrapped
+from harness.evaluation.lm_eval_tasks import Tasks, load_tasks
 from harness.evaluation.no_model import trivial
 from harness.evaluation.predict import predict, score_task
 from harness.evaluation.robustness import perturbed_tasks, score_perturbed
@@ -18,6 +20,7 @@ from harness.host.cache import build_once, cache_folder
 from harness.host.environment import resolve_device
 from harness.measure.peak_memory import Meter
 from harness.methods import answer
+from harness.notices import say
 from harness.prepare.base_model import DTYPES, LoadedModel, kind_of
 from harness.prepare.encoded_task import EncodedTask
 from harness.prepare.forward import LabelForward
@@ -27,6 +30,10 @@ from harness.run import latency
 if TYPE_CHECKING:
     from harness.config.run_settings import RunSettings
     from harness.run.progress import RunProgress
+
+
+MANY = 1000
+"""Examples of lm-evaluation-harness that a user should know of before they are asked."""
 
 
 @dataclass(frozen=True)
@@ -106,17 +113,34 @@ def measure_base(settings: RunSettings, base: LoadedModel, progress: RunProgress
         write_lines(folder / "panel.jsonl", lines)
 
     def lm_eval(folder: Path) -> None:
-        results, lines, better = score_tasks(answer, model, tokenizer, settings.lm_eval, settings.eval.batch_size)
-        (folder / "results.json").write_text(json.dumps({"results": results, "better": better}))
-        write_lines(folder / "samples.jsonl", lines)
+        lm = wrapped(answer, model, tokenizer, settings.eval.batch_size)
+        scores = score_tasks(lm, tasks or load_tasks(settings.lm_eval), settings.lm_eval, progress.answered)
+        content = vars(scores).copy()
+        write_lines(folder / "samples.jsonl", content.pop("lines"))
+        (folder / "results.json").write_text(json.dumps(content))
 
+    asked = folders.lm_eval if kind_of(settings, model) == "causal" else None
+    # What is missing of them is told before the rest is measured.
+    tasks = tasks_of(settings, progress) if asked and not asked.exists() else None
     with progress.phase("base scores"):
         build_once(folders.quality, quality)
     with progress.phase("base forgetting"):
         build_once(folders.forgetting, forgotten)
-    if folders.lm_eval and kind_of(settings, model) == "causal":
+    if asked:
         with progress.phase("base lm-eval"):
-            build_once(folders.lm_eval, lm_eval)
+            build_once(asked, lm_eval)
     if folders.inference:
         with progress.phase("base inference"):
             latency.measure_base(settings, model, tokenizer, meter, progress.ended, folders.inference)
+
+
+def tasks_of(settings: RunSettings, progress: RunProgress) -> Tasks:
+    """The run's tasks of lm-evaluation-harness; says how many examples they have, where that is many."""
+    with progress.phase("lm-eval tasks"):
+        tasks = load_tasks(settings.lm_eval)
+    if (examples := tasks.examples(settings.lm_eval.limit)) >= MANY:
+        say(
+            f"lm-eval: {examples:,} examples, before and after each training (before, once a base); "
+            "lm_eval.limit=N takes N of each task"
+        )
+    return tasks

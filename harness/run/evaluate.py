@@ -134,4 +134,4 @@ def lm_eval(adapted: Adapted, folder: RunFolder, progress: RunProgress) -> Stage
     if not adapted.base_folders.lm_eval:
         return Stage({"lm_eval": None}, {"lm_eval": "lm_eval.tasks names none"})
     with progress.phase("lm-eval"):
-        return Stage({"lm_eval": measure_lm_eval(adapted, adapted.base_folders.lm_eval, folder.lm_eval)})
+        return Stage({"lm_eval": measure_lm_eval(adapted, adapted.base_folders.lm_eval, folder.lm_eval, progress)})

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.evaluation import general_text, panel
-from harness.evaluation.lm_eval import compare, score_tasks
+from harness.evaluation.lm_eval import TaskScores, compare, score_tasks
+from harness.evaluation.lm_eval_model import wrapped
+from harness.evaluation.lm_eval_tasks import load_tasks
 from harness.results.lines import read_lines, write_lines
-from harness.results.sections import Forgetting, LmEvalTask
+from harness.results.lm_eval import LmEvalTask
+from harness.results.sections import Forgetting
 
 if TYPE_CHECKING:
     from harness.run.adapt import Adapted
@@ -56,18 +59,13 @@ def measure_forgetting(adapted: Adapted, progress: RunProgress) -> tuple[Forgett
     ]
 
 
-def measure_lm_eval(adapted: Adapted, before: Path, lines_file: Path) -> dict[str, LmEvalTask]:
+def measure_lm_eval(adapted: Adapted, before: Path, lines_file: Path, progress: RunProgress) -> dict[str, LmEvalTask]:
     """The tasks of lm-evaluation-harness, beside what the untouched base gave (in the folder `before`)."""
     settings = adapted.settings
-    base = json.loads((before / "results.json").read_text())
-    results_before, better = base["results"], base["better"]
-    lines_before = read_lines(before / "samples.jsonl")
-    if settings.method.untouched:
-        results, lines = results_before, list(lines_before)
-    else:
-        batch_size = settings.eval.batch_size
-        results, lines, _ = score_tasks(
-            settings.method.generate, adapted.model, adapted.tokenizer, settings.lm_eval, batch_size
-        )
-    write_lines(lines_file, lines)
-    return compare((results_before, results), better, lines_before, lines)
+    base = TaskScores(**json.loads((before / "results.json").read_text()), lines=read_lines(before / "samples.jsonl"))
+    scores = base
+    if not settings.method.untouched:
+        lm = wrapped(settings.method.generate, adapted.model, adapted.tokenizer, settings.eval.batch_size)
+        scores = score_tasks(lm, load_tasks(settings.lm_eval), settings.lm_eval, progress.answered)
+    write_lines(lines_file, scores.lines)
+    return compare(base, scores)

@@ -60,3 +60,9 @@ class RunProgress:
         self.report({"generated": done})
         if end := self.ended():
             raise end
+
+    def answered(self, done: int, total: int) -> None:
+        """Show how many of so many answers there are. Raises RunEnded where the run must end."""
+        self.report({"answered": done, "answers": total})
+        if end := self.ended():
+            raise end

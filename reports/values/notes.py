@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from harness.metrics.tools.bootstrap import RESAMPLES
+from harness.results.lm_eval import LmEvalTask
 from harness.results.record import Record
 from reports.read.rows import SEED, Group, rate, rate_sets, untuned
 from reports.read.runs import Sweep
@@ -90,6 +91,7 @@ def explanations(sweep: Sweep, rows: Sequence[Group], comparison: Comparison, sh
         lines.append(f"Ignored, as --allow says, though rows differ in it: {told(comparison.allowed)}.")
     if comparison.score:
         lines += rates(done)
+    lines += lm_eval(done)
     warned = [f"{row.label}: {warning}" for row in done for record in row.records for warning in record.warnings]
     return lines + [line for line in dict.fromkeys(warned) if LOW_RANK not in line]
 
@@ -215,6 +217,36 @@ def _tuned(rows: Sequence[Group]) -> str:
     if failed:
         line += f" {some(failed)}: every trial failed, so that the row has its own value."
     return line
+
+
+def lm_eval(rows: Sequence[Group]) -> list[str]:
+    """How tasks of lm-evaluation-harness were asked, and how many examples were too long. Rows share a line where they
+    share what it says."""
+    said: dict[str, list[str]] = {}
+    tasks_of = {row.label: row.records[0].lm_eval for row in rows if row.records[0].lm_eval}
+    for label, tasks in tasks_of.items():
+        known = {name: task for name, task in tasks.items() if task.chat_template is not None}
+        if not known:
+            continue
+        asked = ", ".join(f"{name} {_shots(task)} ({task.examples:,} examples)" for name, task in known.items())
+        chat = any(task.chat_template for task in known.values())
+        how = "by the model's chat template" if chat else "without a chat template"
+        said.setdefault(f"{asked}; asked {how}.", []).append(label)
+        if long := [f"{task.cut:,} of {name}" for name, task in known.items() if task.cut]:
+            cut = f"too long for the model, so that they lost their beginning: {', '.join(long)}."
+            said.setdefault(cut, []).append(label)
+    return [
+        f"lm-evaluation-harness: {line}{'' if len(labels) == len(tasks_of) else f' So {some(labels)}.'}"
+        for line, labels in said.items()
+    ]
+
+
+def _shots(task: LmEvalTask) -> str:
+    return (
+        "with as many solved examples as each of its tasks says"
+        if task.num_fewshot is None
+        else f"{task.num_fewshot}-shot"
+    )
 
 
 def told(fields: dict[str, dict[str, list[str]]]) -> str:

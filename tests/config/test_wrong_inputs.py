@@ -176,6 +176,9 @@ def test_arguments(said: Said, words: list[str], says: str, monkeypatch: pytest.
         (["data=gsm8k", "data.path="], "data.path"),
         (["lm_eval.tasks=['']"], "lm_eval.tasks.0"),
         (["lm_eval.path="], "lm_eval.path"),
+        (["lm_eval.num_fewshot=5"], "lm_eval.num_fewshot=5: must name tasks and groups"),
+        (["lm_eval.num_fewshot={arc_easy: -1}"], "lm_eval.num_fewshot.arc_easy"),
+        (["lm_eval.apply_chat_template=yes"], "lm_eval.apply_chat_template"),
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else None,
 )

@@ -18,7 +18,7 @@ from harness.data.untouched import load_panel
 from harness.errors import UserError
 from harness.evaluation.answers import answer_of
 from harness.evaluation.general_text import text_loss, windows
-from harness.evaluation.lm_eval import wrapped
+from harness.evaluation.lm_eval_model import wrapped
 from harness.evaluation.panel import panel_prompt
 from harness.measure.peak_memory import Meter
 from harness.memory.longest_batches import run_batches

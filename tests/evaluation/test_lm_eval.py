@@ -8,24 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from harness.errors import NotFinite, UserError
-from harness.evaluation.lm_eval import compare, score_tasks
+from harness.evaluation.lm_eval import TaskScores, compare
+from harness.evaluation.lm_eval_tasks import load_tasks
 from harness.results.lines import read_lines
 from harness.results.record import Record
+from tests.support.lm_eval import CHOICES, CHOSEN, COLOURS, NUMBERS, QUESTIONS, WRITTEN, chosen, scores, write_task
 from tests.support.tiny import adapted, settings
-
-QUESTIONS = [("The sky is", 0), ("The grass is", 1), ("The flag is", 2), ("The sea is", 0)]
-CHOICES = ["blue", "green", "red and white"]
-EXTRA = {
-    "colours": {"output_type": "multiple_choice", "doc_to_choice": "{{choices}}"},
-    "repeat": {
-        "output_type": "generate_until",
-        "generation_kwargs": {"until": ["\n"], "max_gen_toks": 6, "do_sample": False},
-    },
-}
-METRICS = {"colours": "acc", "repeat": "exact_match"}
 
 
 @pytest.fixture
@@ -34,34 +24,16 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))
     folder = tmp_path / "tasks"
     folder.mkdir()
-    rows = {
-        "colours": [{"question": text, "choices": CHOICES, "answer": right} for text, right in QUESTIONS],
-        "repeat": [{"question": f"Repeat {'very ' * n}often: {n}", "answer": str(n)} for n in range(4)],
-    }
-    for task, extra in EXTRA.items():
-        (folder / f"{task}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[task]))
-        content = {
-            "task": task,
-            "dataset_path": "json",
-            "dataset_kwargs": {"data_files": {"test": str(folder / f"{task}.jsonl")}},
-            "test_split": "test",
-            "doc_to_text": "{{question}}",
-            "doc_to_target": "{{answer}}",
-            "metric_list": [{"metric": METRICS[task], "aggregation": "mean", "higher_is_better": True}],
-        }
-        (folder / f"{task}.yaml").write_text(yaml.safe_dump(content | extra))
+    write_task(folder, "colours", {"test": COLOURS}, CHOSEN, "acc")
+    write_task(folder, "repeat", {"test": NUMBERS}, WRITTEN, "exact_match")
     return folder
-
-
-def chosen(folder: Path, *tasks: str) -> list[str]:
-    return [f"lm_eval.tasks=[{','.join(tasks)}]", f"lm_eval.path={folder}"]
 
 
 def test_a_choice_is_the_likeliest_answer(tasks: Path) -> None:
     """The witness sums the log-probabilities of each answer's tokens in a plain forward pass."""
     a = adapted(["method=lora", *chosen(tasks, "colours")])
     a.model.eval()
-    results, lines, better = score_tasks(a.settings.method.generate, a.model, a.tokenizer, a.settings.lm_eval, 4)
+    found = scores(a)
     rights = []
     for question, right in QUESTIONS:
         sums = []
@@ -72,10 +44,10 @@ def test_a_choice_is_the_likeliest_answer(tasks: Path) -> None:
                 log_p = a.model(input_ids=ids).logits.log_softmax(-1)[0, :-1]
             sums.append(log_p.gather(1, ids[0, 1:, None])[len(prompt) - 1 :].sum().item())
         rights.append(float(max(range(3), key=sums.__getitem__) == right))
-    assert [line["acc"] for line in lines] == rights
-    assert results == {"colours": {"acc,none": sum(rights) / 4}}
-    assert better == {"colours": {"acc,none": "higher"}}
-    assert not any("The sky" in json.dumps(line) for line in lines)
+    assert [line["acc"] for line in found.lines] == rights
+    assert found.results == {"colours": {"acc,none": sum(rights) / 4}}
+    assert found.better == {"colours": {"acc,none": "higher"}}
+    assert not any("The sky" in json.dumps(line) for line in found.lines)
 
 
 @pytest.mark.parametrize("method", ["lora", "prefix_tuning", "prompt_tuning"])
@@ -84,13 +56,7 @@ def test_answers_are_the_same_at_any_batch_size(method: str, tasks: Path) -> Non
     for name, parameter in a.model.named_parameters():
         if parameter.requires_grad and "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
-    found = [
-        [
-            line["answer"]
-            for line in score_tasks(a.settings.method.generate, a.model, a.tokenizer, a.settings.lm_eval, n)[1]
-        ]
-        for n in (1, 4)
-    ]
+    found = [[line["answer"] for line in scores(a, batch_size).lines] for batch_size in (1, 4)]
     assert found[0] == found[1]
 
 
@@ -121,22 +87,24 @@ def test_a_record_holds_the_tasks_before_and_after(
 
 
 def test_lost_and_gained_are_counted_apart() -> None:
-    def lines(*rights: float) -> list[dict[str, object]]:
-        return [{"task": "t", "index": i, "filter": "none", "answer": [], "acc": x} for i, x in enumerate(rights)]
+    def made(*rights: float) -> TaskScores:
+        lines = [
+            {"task": "t", "index": i, "filter": "none", "answer": [], "acc": right} for i, right in enumerate(rights)
+        ]
+        return TaskScores({"t": {"acc,none": 0.5}}, {"t": {}}, {"t": []}, {"t": 0}, False, {"t": 0}, lines)
 
-    found = compare(({"t": {"acc,none": 0.5}},) * 2, {}, lines(1, 1, 0, 0), lines(0, 1, 1, 0))["t"]
+    found = compare(made(1, 1, 0, 0), made(0, 1, 1, 0))["t"]
     assert (found.examples, found.lost, found.gained) == (4, 1, 1)
 
 
 def test_bad_tasks(tasks: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
         settings(*chosen(tmp_path / "none", "colours"))
-    a = adapted(["method=lora", *chosen(tasks, "colour")])
     with pytest.raises(UserError, match="colour: there is none; did you mean colours"):
-        score_tasks(a.settings.method.generate, a.model, a.tokenizer, a.settings.lm_eval, 2)
-    (tasks / "colours.jsonl").unlink()
-    with pytest.raises(UserError, match="cannot be scored"):
-        score_tasks(a.settings.method.generate, a.model, a.tokenizer, settings(*chosen(tasks, "colours")).lm_eval, 2)
+        load_tasks(settings(*chosen(tasks, "colour")).lm_eval)
+    (tasks / "colours.test.jsonl").unlink()
+    with pytest.raises(UserError, match="colours: cannot be loaded"):
+        load_tasks(settings(*chosen(tasks, "colours")).lm_eval)
 
 
 @pytest.mark.parametrize("task", ["colours", "repeat"])
@@ -145,4 +113,4 @@ def test_a_model_that_gives_no_numbers_is_told(tasks: Path, task: str) -> None:
     a = adapted(["method=lora", *chosen(tasks, task)])
     a.model.get_output_embeddings().weight.data.fill_(torch.nan)
     with pytest.raises(NotFinite):
-        score_tasks(a.settings.method.generate, a.model, a.tokenizer, a.settings.lm_eval, 4)
+        scores(a)

@@ -16,8 +16,9 @@ from harness.data import Example
 from harness.evaluation.lm_eval import directions
 from harness.evaluation.scores import Prediction, score, score_texts
 from harness.metrics import Score
+from harness.results.lm_eval import LmEvalTask
 from harness.results.record import Record
-from harness.results.sections import Better, LmEvalTask
+from harness.results.sections import Better
 from reports.commands.table import report
 from reports.gate.compare import compare as gate
 from reports.gate.entries import Baseline

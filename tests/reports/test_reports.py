@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from harness.results.sections import Forgetting, LmEvalTask, Memory
+from harness.results.lm_eval import LmEvalTask
+from harness.results.sections import Forgetting, Memory
 from reports.__main__ import main
 from reports.commands.table import report
 from reports.formats.render import latex, markdown
@@ -203,6 +204,27 @@ def test_tasks_of_lm_eval_have_a_column_each(tmp_path: Path) -> None:
     assert cells(shown, "lora")["arc acc"] == "0.250"
     assert cells(shown, "lora")["arc exact_match,strict-match"] == "0.500"
     assert cells(shown, "zero_shot")["arc acc"].startswith("\N{EM DASH}")
+
+
+def test_a_group_of_lm_eval_has_its_mean_and_notes_say_how_it_was_asked(tmp_path: Path) -> None:
+    def task(examples: int, acc: float, **more: Any) -> LmEvalTask:
+        metrics = {"acc,none": acc}
+        counts: dict[str, Any] = {"right": "acc", "lost": 0, "gained": 0, "chat_template": True}
+        return LmEvalTask(examples=examples, before=metrics, after=metrics, **counts | more)
+
+    parts = {"mmlu_a": task(1000, 0.5, num_fewshot=5, cut=0), "mmlu_b": task(1000, 0.75, num_fewshot=5, cut=7)}
+    group = {"mmlu": task(2000, 0.625, num_fewshot=5, cut=7, tasks=parts)}
+    add_base(tmp_path)
+    for name in ("lora", "full"):
+        add(tmp_path, name, spoiled(0.1, seed=6), lm_eval=group)
+    sweep(tmp_path, "zero_shot", "lora", "full")
+    shown = report(tmp_path, ["s"], "markdown", "auto")
+    assert cells(shown, "lora")["mmlu acc"] == "0.625"
+    assert "mmlu_a" not in shown
+    assert "mmlu 5-shot (2,000 examples); asked by the model's chat template.\n" in shown
+    assert "too long for the model, so that they lost their beginning: 7 of mmlu.\n" in shown
+    add(tmp_path, "full", spoiled(0.1, seed=6), lm_eval={"mmlu": group["mmlu"].model_copy(update={"cut": 0})})
+    assert "beginning: 7 of mmlu. So lora." in report(tmp_path, ["s"], "markdown", "auto")
 
 
 def test_runs_on_a_gpu_show_cuda_memory_and_runs_on_a_cpu_resident_memory(tmp_path: Path) -> None:
