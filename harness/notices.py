@@ -6,19 +6,20 @@ import sys
 from collections.abc import Callable
 
 
-def _print(line: str) -> None:
+def _print(line: str, kept: bool) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-_tell: Callable[[str], None] = _print
+_tell: Callable[[str, bool], None] = _print
 
 
-def say(line: str) -> None:
-    """Tell it: on this process's stderr, or where `redirect` has said."""
-    _tell(line)
+def say(line: str, kept: bool = True) -> None:
+    """Tell it: on this process's stderr, or where `redirect` has said. `kept`: the run's record has it too, as
+    something that its figures should be read with."""
+    _tell(line, kept)
 
 
-def redirect(tell: Callable[[str], None]) -> None:
+def redirect(tell: Callable[[str, bool], None]) -> None:
     """Have this process's lines told by `tell`: a run's process has no terminal, its stderr is the run's log."""
     global _tell
     _tell = tell

@@ -36,7 +36,7 @@ def serve(lifeline: int) -> None:
         with contextlib.suppress(BrokenPipeError):  # nobody is left to read it
             print(json.dumps(content), file=answers, flush=True)
 
-    redirect(lambda line: answer({"say": line[:LONGEST]}))
+    redirect(lambda line, kept: answer({"say": line[:LONGEST], "kept": kept}))
     quiet()
     preload()
     bases = Bases()

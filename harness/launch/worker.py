@@ -80,7 +80,7 @@ class Worker:
         self._answers.put({})
 
     def run(self, job: dict[str, Any], time_limit: float | None) -> Ended:
-        """Do one job; its notices are printed, and kept. What ends this process is passed on to it,
+        """Do one job; its notices are printed, and kept that are to be. What ends this process is passed on to it,
         and raised again when it has ended: KeyboardInterrupt, or a launcher's SystemExit. Raises WorkerEnded."""
         kills = kernel_kills()
         assert self._process.stdin
@@ -110,7 +110,7 @@ class Worker:
                     _signal(child, answer["stop"])
                 elif "say" in answer:
                     say(answer["say"])
-                    job["notices"].append(answer["say"])
+                    job["notices"] += [answer["say"]] if answer["kept"] else []
                 else:
                     child = answer["pid"]
                     if leaving:  # before there was a process to tell

@@ -141,6 +141,7 @@ def tasks_of(settings: RunSettings, progress: RunProgress) -> Tasks:
     if (examples := tasks.examples(settings.lm_eval.limit)) >= MANY:
         say(
             f"lm-eval: {examples:,} examples, before and after each training (before, once a base); "
-            "lm_eval.limit=N takes N of each task"
+            "lm_eval.limit=N takes N of each task",
+            kept=False,
         )
     return tasks
