@@ -70,7 +70,8 @@ def cache_of(tmp_path_factory: pytest.TempPathFactory) -> Path:
     measured of a base, no other one does again. A worker's folder lies in that of the whole session."""
     own = tmp_path_factory.getbasetemp()
     cache = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "cache"
-    cache.mkdir(exist_ok=True)
+    for part in ("plans", "sources"):  # of what is there already, the gate's own caches have a part
+        (cache / part).mkdir(parents=True, exist_ok=True)
     return cache
 
 

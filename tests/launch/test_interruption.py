@@ -29,8 +29,11 @@ from tests.support.command_line import LIMIT, Harness, wait_for
 from tests.support.records import run_folder
 from tests.support.stopped import curve, saved, training
 
-SLOW = ("train.steps=50", "train.checkpoint_every=5")
-"""Training long enough to be caught in the act."""
+SLOW = (
+    *("train.steps=50", "train.checkpoint_every=5", "train.batch_size=4", "train.validation_examples=4"),
+    "inference.batch_sizes=[]",
+)
+"""Training long enough to be caught in the act, and little else."""
 
 
 def run_process(process: subprocess.Popen[str]) -> psutil.Process:

@@ -23,6 +23,8 @@ TINY = (
     "eval.test_examples=4",
     "eval.max_new_tokens=8",
     "forgetting.max_tokens=512",
+    "inference.batch_sizes=[1]",
+    "inference.repeats=3",
     "tracker=none",
     f"threads={os.environ.get('TEST_THREADS', '1')}",
 )
