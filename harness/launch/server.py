@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -58,6 +59,7 @@ def serve(lifeline: int) -> None:
 
 def preload() -> None:
     """Import here what a process that forks may import, so that no child has to. CUDA is not started."""
+    gc.disable()  # looking for garbage among what is only just made takes a quarter of the time
     import accelerate  # noqa: F401
     import torch
     import transformers.utils.logging as chatter
@@ -70,6 +72,7 @@ def preload() -> None:
         import peft  # noqa: F401
     chatter.disable_progress_bar()  # type: ignore[no-untyped-call]  # its bars would run through the live view
     torch.set_num_threads(1)
+    gc.enable()
 
 
 class Bases:
