@@ -16,12 +16,14 @@ from harness.launch import run_once
 from harness.places import CONF
 from harness.results.record import Record
 from tests.support.command_line import SMALL, Harness
+from tests.support.slurm import MISSING, Slurm, running
 
 LONG = (
     *("interruption", "flattery", "rounds", "gate_planted", "tuning", "kinds", "contract", "tracking", "lost_work"),
-    *("sequence", "wheel", "python", "launchers", "slurm", "ray_cluster", "lm_eval", "trackers", "hub_server", "gpus"),
-    *("folders", "tasks", "own_folder", "objective", "oom", "hub", "merge_audit", "models", "after_training"),
-    *("docs", "sweeper", "forecast", "planner", "metamathqa", "precisions", "roles", "inference", "page"),
+    *("sequence", "wheel", "python", "launchers", "slurm", "cluster", "ray_cluster", "lm_eval", "trackers", "wandb"),
+    *("hub_server", "gpus", "folders", "tasks", "own_folder", "objective", "oom", "hub", "merge_audit", "models"),
+    *("after_training", "docs", "sweeper", "forecast", "planner", "metamathqa", "precisions"),
+    *("roles", "inference", "page"),
 )
 """Files of tests that take minutes. They begin first, since a file stays on one core: the last ones are short."""
 
@@ -82,6 +84,19 @@ def harness(tmp_path: Path) -> Iterator[Harness]:
     yield command
     for process in command.started:  # what a failed test has left running
         process.kill()
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[Slurm]:
+    """A Slurm of one node, where its programs are installed."""
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs peft-harness[cluster]")
+    if MISSING:
+        lack = f"there is no {', no '.join(MISSING)}: install Slurm and munge"
+        if os.environ.get("CI") == "true":
+            pytest.fail(lack)
+        pytest.skip(lack)
+    with running() as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,19 @@ class HarnessSweeperConf:
     """What its runs are asked for under, and its report is called: by default `+sweep`'s, or made of the overrides."""
 
 
+MOVED = (
+    "are recorded under other ids than this machine gives them, since another processor, GPU or number of threads "
+    "makes another run"
+)
+
+THERE = " A cluster of Ray runs here; ++hydra.launcher.ray.init.address=auto uses it, =local this machine alone"
+
+
+def _elsewhere(runs: Sequence[str], outcomes: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Of runs, by their ids on this machine, those ids that are others where a launcher ran them."""
+    return {run: told["id"] for run, told in zip(runs, outcomes, strict=True) if told.get("id", run) != run}
+
+
 ConfigStore.instance().store(group="hydra/sweeper", name="harness", node=HarnessSweeperConf, provider="harness")
 
 
@@ -60,9 +73,8 @@ class HarnessSweeper(Sweeper):
         """Run the sweep. Ends the process with 1 where a run failed; raises UserError before anything has run."""
         from harness.config.beforehand import before_sweep
         from harness.config.sweeps import GIVEN, MAX_POINTS, asked_for, expand
-        from harness.errors import UserError
         from harness.launch.tuning import Tuning
-        from harness.results.sweep_files import UNTOLD, checked_name, read_sweep, write_sweep
+        from harness.results.sweep_files import UNTOLD, checked_name
         from harness.run.tracking import log_sweep
 
         self._check_launcher()
@@ -86,14 +98,7 @@ class HarnessSweeper(Sweeper):
             | ({"tuned": how.model_dump()} if tuned and (how := tuned[row][1]) else {})
             for p, (row, grid) in zip(points, rows.items(), strict=True)
         ]
-        try:
-            write_sweep(results, file.name, file.question, runs)
-            earlier = len(read_sweep([results], file.name)["runs"]) - len({run["id"] for run in runs})
-        except OSError as error:
-            why = error.strerror or error
-            raise UserError(
-                f"results={results}: cannot be written ({why}); free space, or choose another folder"
-            ) from None
+        listing, earlier = self._list(results, file, runs)
         todo = [list(row) for row, point in zip(rows, points, strict=True) if not point.done]
         print(f"sweep {file.name}: {len(points)} points, {len(points) - len(todo)} done before", file=sys.stderr)
         for line in before_sweep([self._settings(row) for row in rows], tuned is not None) if todo else ():
@@ -103,20 +108,44 @@ class HarnessSweeper(Sweeper):
                 return []
             os.environ["HARNESS_SWEEP"] = file.name  # W&B's group
             outcomes = self._launch_shown(todo, points, results)
+            if moved := _elsewhere([point.run for point in points if not point.done], outcomes):
+                print(f"warning: {len(moved)} of {len(todo)} runs {MOVED}; they are listed so", file=sys.stderr)
+                listing.unlink()
+                as_recorded = [run | {"id": moved.get(run["id"], run["id"])} for run in runs]
+                _, earlier = self._list(results, file, as_recorded)
         finally:
             more = f" (in them too: {earlier} run{'s' * (earlier > 1)} of before)" if earlier else ""
             if not os.environ.get(UNTOLD):
                 print(f"tables: python -m reports {file.name} --results {results}{more}", file=sys.stderr)
         return self._conclude(outcomes, lambda: log_sweep(file.name, results, tracker))
 
+    def _list(self, results: Path, file: Any, runs: Sequence[dict[str, Any]]) -> tuple[Path, int]:
+        """Write down what a sweep consists of. The file, and how many other runs were asked for under its name before.
+        Raises UserError."""
+        from harness.errors import UserError
+        from harness.results.sweep_files import read_sweep, write_sweep
+
+        try:
+            written = write_sweep(results, file.name, file.question, runs)
+            return written, len(read_sweep([results], file.name)["runs"]) - len({run["id"] for run in runs})
+        except OSError as error:
+            why = error.strerror or error
+            raise UserError(
+                f"results={results}: cannot be written ({why}); free space, or choose another folder"
+            ) from None
+
     def _try_out(self, trials: Sequence[Any]) -> list[dict[str, Any]]:
-        """Run trials of tuning."""
+        """Run trials of tuning. Raises UserError where this machine does not find their records."""
+        from harness.errors import UserError
         from harness.host.environment import resolve_device
         from harness.launch.live_view import SweepRun
 
         on_gpu = resolve_device(self._settings(trials[0].row).device) == "cuda"
         points = [SweepRun(t.run, t.label, " ".join(t.row), False, on_gpu) for t in trials]
-        return self._launch_shown([list(t.row) for t in trials], points, trials[0].results)
+        outcomes = self._launch_shown([list(t.row) for t in trials], points, trials[0].results)
+        if moved := _elsewhere([t.run for t in trials], outcomes):
+            raise UserError(f"tune: {len(moved)} of {len(trials)} trials {MOVED}; start the sweep where its jobs run")
+        return outcomes
 
     def _launch_shown(self, rows: list[list[str]], points: Sequence[Any], results: Path) -> list[dict[str, Any]]:
         """Run the points that are not done, whose overrides `rows` are, and show how far they are."""
@@ -162,20 +191,17 @@ class HarnessSweeper(Sweeper):
             return [job.return_value for job in self.launcher.launch(rows, initial_job_idx=0)]
         try:
             folders = [RunFolder.of(results, run) for run in runs]
-            with asking(results, folders, self._chosen.endswith("=submitit_slurm")):
+            slurm = self._chosen.endswith("=submitit_slurm")
+            with asking(results, folders, slurm):
                 self._tell_ray()
-                outcomes = [job.return_value for job in self.launcher.launch(rows, initial_job_idx=0)]
+                if slurm:
+                    self._tell_slurm()
+                return [job.return_value for job in self.launcher.launch(rows, initial_job_idx=0)]
         except Exception as error:  # of a launcher: a job that was killed, a scheduler that refuses
-            print(f"error: {self._chosen}: {type(error).__name__}: {first_line(error)}", file=sys.stderr)
+            hint = THERE if "connecting to an existing cluster" in str(error) else ""
+            print(f"error: {self._chosen}: {type(error).__name__}: {first_line(error)}{hint}", file=sys.stderr)
             records = [finished_record(results, run) for run in runs]
             return [{"status": "error" if record is None else record.status, "problems": []} for record in records]
-        if count := sum(told.get("id", run) != run for told, run in zip(outcomes, runs, strict=True)):
-            print(
-                f"warning: {count} of {len(runs)} runs are recorded under other ids, since another processor, GPU or "
-                "number of threads makes another run: this sweep's tables lack them. Start it where its jobs run",
-                file=sys.stderr,
-            )
-        return outcomes
 
     def _tell_ray(self) -> None:
         """Where Ray's cluster is there already: have its workers know what those of one that is started here inherit,
@@ -191,6 +217,15 @@ class HarnessSweeper(Sweeper):
         told = {name: os.environ[name] for name in (OWN, COMMAND, "HARNESS_SWEEP") if name in os.environ}
         given = OmegaConf.create({"object_store_memory": None, "runtime_env": {"env_vars": told}})
         self.launcher.ray_cfg.init = OmegaConf.merge(given, init)
+
+    def _tell_slurm(self) -> None:
+        """Have `sbatch` hand on nothing of the job that the sweep itself may run in, such as its binding to processors.
+        And have the `srun` in each job give the run all of the job's processors: since Slurm 22.05 it no longer takes
+        their number from the job (its release notes)."""
+        for name in [name for name in os.environ if name.startswith("SLURM_") and name != "SLURM_CONF"]:
+            del os.environ[name]
+        if cores := self.config.hydra.launcher.get("cpus_per_task"):
+            os.environ["SRUN_CPUS_PER_TASK"] = str(cores)
 
     @property
     def _chosen(self) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.places import ROOT
+from harness.results.sweep_files import read_sweep
 from tests.support.command_line import LIMIT, SMALL, Harness
 
 RAY = "++hydra.launcher.ray.init={address: local, num_cpus: 2, include_dashboard: false}"
@@ -76,3 +77,50 @@ def test_a_launcher_that_cannot_launch_is_one_line(launcher: str, there: bool, l
     assert errors[0].startswith(f"error: hydra/launcher={launcher}: {line}")
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "results" / "runs").exists()
+
+
+def test_ray_that_finds_a_cluster_it_was_not_told_of_is_one_line(harness: Harness, tmp_path: Path) -> None:
+    """`ray start` leaves the cluster's address in a file, which Ray takes where none is given."""
+    pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="needs peft-harness[cluster]")
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:9")
+    surroundings = {"RAY_TMPDIR": str(tmp_path), "RAY_USAGE_STATS_ENABLED": "0"}
+    ended = harness("-m", "seed=0,1", "hydra/launcher=ray", **surroundings)
+    assert ended.returncode == 1
+    (line,) = (each for each in ended.stderr.splitlines() if each.startswith("error: "))
+    assert "++hydra.launcher.ray.init.address=auto" in line
+    assert "Traceback" not in ended.stderr
+
+
+ELSEWHERE = """
+import os
+if "HARNESS_COMMAND" in os.environ:
+    there = os.sched_getaffinity(0)
+    os.sched_getaffinity = lambda process: there | {max(there) + 1}
+"""
+"""Where a launcher runs things there is a processor more."""
+
+
+def test_jobs_on_another_kind_of_machine_are_listed_as_they_are_recorded(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs peft-harness[cluster]")
+    (tmp_path / "sitecustomize.py").write_text(ELSEWHERE)
+    harness = Harness(tmp_path / "results")
+
+    def ended(*words: str) -> subprocess.CompletedProcess[str]:
+        launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+        path = os.pathsep.join([str(tmp_path), str(ROOT)])
+        return harness("-m", "threads=null", "method=zero_shot", *words, *launcher, PYTHONPATH=path)
+
+    for _ in range(2):  # the second time its jobs find that they are done
+        swept = ended("seed=0", "hydra.sweeper.name=one")
+        assert swept.returncode == 0, swept.stderr
+        (line,) = (each for each in swept.stderr.splitlines() if each.startswith("warning: "))
+        assert line.startswith("warning: 1 of 1 runs are recorded under other ids than this machine gives them, ")
+        assert "of before" not in swept.stderr
+        (record,) = harness.records()
+        assert [run["id"] for run in read_sweep([harness.results], "one")["runs"]] == [record]
+
+    tuned = ended("method=lora", "tune=lr", "tune.points=4", "tune.extend=0")
+    assert tuned.returncode == 2
+    (line,) = (each for each in tuned.stderr.splitlines() if each.startswith("error: "))
+    assert line.endswith("; start the sweep where its jobs run")

@@ -6,13 +6,10 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
 from harness.results.record import Record
-from tests.support import slurm as support
 from tests.support.command_line import LIMIT, Harness, wait_for
 from tests.support.records import run_folder
 from tests.support.slurm import Slurm
@@ -20,15 +17,6 @@ from tests.support.stopped import SMALL_BUT_STEPS, curve, own_sweep, saved
 
 LAUNCHER = ("hydra/launcher=submitit_slurm", "hydra.launcher.partition=low", "hydra.launcher.cpus_per_task=1")
 STEPS = 150
-
-
-@pytest.fixture(scope="module")
-def slurm() -> Iterator[Slurm]:
-    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs peft-harness[cluster]")
-    if support.MISSING:
-        pytest.skip(f"there is no {', no '.join(support.MISSING)}: install Slurm and munge")
-    with support.running() as cluster:
-        yield cluster
 
 
 def stopped_in_training(harness: Harness, slurm: Slurm, jobs: Sequence[str], process: subprocess.Popen[str]) -> None:

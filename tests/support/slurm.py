@@ -20,7 +20,8 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun")
 MISSING = [name for name in PROGRAMS if shutil.which(name) is None]
 
 # A job of the partition `high` takes the place of one of `low`, which is put back into the queue. Such a one may begin
-# again after `cred_expire` seconds (120 by default). Three processors, however many there are.
+# again after `cred_expire` seconds (120 by default), once it is looked for, every `bf_interval` (30). Three processors,
+# memory and GPUs, however many there are; what a job of `gpu` is given of these is no device, but a number.
 CONF = """\
 ClusterName=test
 SlurmctldHost={node}(127.0.0.1)
@@ -46,9 +47,12 @@ SelectTypeParameters=CR_CPU
 SlurmdParameters=config_overrides
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-NodeName={node} NodeAddr=127.0.0.1 CPUs=3
+SchedulerParameters=bf_interval=1,sched_interval=1
+GresTypes=gpu
+NodeName={node} NodeAddr=127.0.0.1 CPUs=3 RealMemory=131072 Gres=gpu:2
 PartitionName=low Nodes={node} Default=YES PriorityTier=1
 PartitionName=high Nodes={node} PriorityTier=2 PreemptMode=OFF
+PartitionName=gpu Nodes={node} PriorityTier=1
 """
 
 
@@ -91,6 +95,7 @@ def running() -> Iterator[Slurm]:
         version = subprocess.run(["slurmd", "-V"], check=True, capture_output=True, text=True).stdout.split()[-1]
         none = "disabled" if int(version.partition(".")[0]) >= 23 else "cgroup/v1"  # loaded, and not used
         (folder / "cgroup.conf").write_text(f"CgroupPlugin={none}\n")
+        (folder / "gres.conf").write_text("Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n")
         slurm = Slurm(conf)
 
         def start(*words: str) -> None:
