@@ -33,7 +33,7 @@ def run(*overrides: str) -> Record:
     try:
         return run_once.run_point(composed(list(overrides)))
     finally:
-        run_once.close()
+        run_once.close_own()
 
 
 def run_folder(record: Record, results: Path | str = "results") -> Path:

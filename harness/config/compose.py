@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import yaml
 from hydra import compose, initialize_config_dir
@@ -29,17 +31,32 @@ LAUNCHERS = {
 """Launchers of Hydra's own packages, and the module that each needs."""
 EXTRA = "needs the extra cluster; pip install 'peft-harness[cluster]'"
 """What brings them."""
+_composing = threading.RLock()
 DAMAGED = (yaml.YAMLError, UnicodeDecodeError, RecursionError)
 """What Hydra raises for a file that it cannot read."""
 LEXER = "LexerNoViableAltException: "
 """How Hydra begins what it says of a letter that its grammar has not."""
 
 
+@contextmanager
+def composing() -> Iterator[None]:
+    """Hydra with the configurations of the project. A process has one Hydra: one thread at a time, and what was
+    there before is there again."""
+    with _composing:
+        there = GlobalHydra.instance()
+        before, there.hydra = there.hydra, None
+        try:
+            with initialize_config_dir(str(CONF), version_base=None):
+                yield
+        finally:
+            GlobalHydra.instance().hydra = before
+
+
 def composed(overrides: list[str]) -> DictConfig:
     """The configuration that overrides on the command line give. Raises UserError."""
     try:
         refuse_no_choice(OverridesParser.create().parse_overrides(overrides))
-        with initialize_config_dir(str(CONF), version_base=None):
+        with composing():
             return compose("config", overrides)
     except HydraException as error:
         raise explain(error, overrides) from None
@@ -72,9 +89,7 @@ def refuse_no_choice(overrides: Sequence[Override]) -> None:
 
 def known_keys(overrides: list[str]) -> list[str]:
     """Every dotted key of the configuration that the overrides compose, or of the default one."""
-    if GlobalHydra.instance().is_initialized():
-        GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base=None):
+    with composing():
         try:
             config = compose("config", overrides)
         except HydraException:

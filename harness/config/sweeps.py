@@ -11,19 +11,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.config.compose import explain, refuse_no_choice
+from harness.config.compose import composing, explain, refuse_no_choice
 from harness.config.narrowing import narrowed
 from harness.config.validate import describe
 from harness.errors import UserError, first_line, nearest
 from harness.files import hash_of
-from harness.places import CONF, sweep_folders
+from harness.places import sweep_folders
 from harness.settings import Name
 
 GIVEN = "HARNESS_GIVEN"
@@ -179,7 +178,7 @@ def points(arguments: list[str], many: bool) -> list[list[str]]:
     limit = int(limits[-1]) if limits else MAX_POINTS
     file, rest = asked_for(words)
     try:
-        with initialize_config_dir(str(CONF), version_base=None):
+        with composing():
             rows = expand(file, rest, GlobalHydra.instance().config_loader(), limit)
     except HydraException as error:
         raise explain(error, rest) from None

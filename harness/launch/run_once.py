@@ -268,6 +268,12 @@ def run_at_once(rows: Sequence[Row], compose: Callable[[Row], DictConfig], count
             raise
 
 
+def close_own() -> None:
+    """End this thread's worker, if it started one."""
+    if (worker := _workers.pop(threading.get_ident(), None)) is not None:
+        worker.close()
+
+
 def close() -> None:
     """End this process's workers, if it started any."""
     while _workers:
