@@ -142,7 +142,9 @@ def describe(
             message = each["msg"].removeprefix("Value error, ")
             whole = each["type"] == "value_error" and isinstance(each["input"], dict)  # the message names what is wrong
             given = "" if whole else f"={each['input']}"
-            lines[where] = f"{where}{given}: {message[0].lower()}{message[1:]}"
+            one = each["type"] in ("list_type", "tuple_type") and isinstance(each["input"], str)
+            remedy = f"; write {where}=[{each['input']}]" if one else ""
+            lines[where] = f"{where}{given}: {message[0].lower()}{message[1:]}{remedy}"
     return lines
 
 

@@ -35,13 +35,14 @@ def refused(*words: str, many: bool = False) -> str:
         ("data.path=a,b.jsonl", "data.path=a,b.jsonl: gives several values"),
         ("data.prompt=q, it's", "from 's on"),
         ("data.path=${data.path}", "data.path: Recursive interpolation"),
+        ("data.metrics=bleu", "data.metrics=bleu: input should be a valid tuple; write data.metrics=[bleu]"),
         ("tracker=null", "did you mean none?"),
         ("tune=3", "did you mean none?"),
         ("data={a:b}", "is no name; choose from: alpaca"),
     ],
 )
 def test_words_that_hydra_does_not_take(word: str, says: str) -> None:
-    line = refused("data=jsonl", "data.prompt=x", "data.answer=x", word)
+    line = refused("data=jsonl", "data.path=x", "data.prompt=x", "data.answer=x", word)
     assert says in line
     assert line.startswith(word.partition("=")[0])
 
