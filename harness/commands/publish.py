@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from harness.commands._finished import finished_run
@@ -30,6 +31,8 @@ def publish(folder: Path, message: str, repository: str, private: bool) -> str:
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+    if not re.fullmatch("[^/]+/[^/]+", repository):  # made under the user's name, it would not be found by this one
+        raise UserError(f"--to {repository}: must be USER/NAME")
     if get_token() is None:
         raise UserError("publish: there is no token; run `hf auth login`, or set HF_TOKEN")
     if why := unreachable():

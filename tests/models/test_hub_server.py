@@ -226,6 +226,7 @@ def test_what_cannot_be_published(hub: Hub, ask, harness: Harness, tmp_path: Pat
         (None, f"{USER}/x", "publish: there is no token"),
         (TOKEN, "elsewhere/x", "publish: elsewhere/x cannot be written to"),
         (TOKEN, "a b/c/d", "--to a b/c/d"),
+        (TOKEN, "x", "--to x: must be USER/NAME"),
         ("hf_" + "b" * 34, f"{USER}/x", f"publish: {USER}/x cannot be written to"),
     ):
         words = ["publish", run, "--results", str(harness.results), "--to", to]
