@@ -59,6 +59,8 @@ class SweepView:
         self.since = self.began if since is None else since
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._finished, self._last = 0, self.began
+        """How many runs have ended since then, and when the last of them was seen to have."""
         self._told = {(p.run, "ok") for p in points if p.done}
         self._live: Any = None
 
@@ -103,12 +105,14 @@ class SweepView:
                 self._told.add((point.run, status))
                 why = f": {cause}" if cause else ""
                 news.append(f"{point.label}: {status}{why} ({seconds:.0f} s)")
+        if finished_here > self._finished:
+            self._finished, self._last = finished_here, time.time()
         for line in news:
-            self._say(f"{line}; {self._summary(counts, finished_here)}")
+            self._say(f"{line}; {self._summary(counts)}")
         if self._live:
             from rich.text import Text
 
-            self._live.update(Text(now(self._summary(counts, finished_here), counts.running)))
+            self._live.update(Text(now(self._summary(counts), counts.running)))
 
     def _status(self, point: SweepRun, folder: RunFolder) -> tuple[str | None, str | None, float]:
         """Status, cause and seconds of a point's record; None while it has none from this sweep."""
@@ -138,13 +142,13 @@ class SweepView:
             parts.append(f"{state['answered']:,} of {state['answers']:,} answers")
         return "  ".join(parts)
 
-    def _summary(self, counts: Counts, finished_here: int) -> str:
+    def _summary(self, counts: Counts) -> str:
         others = {"skipped": counts.skipped, "interrupted": counts.interrupted}
         more = "".join(f"{count} {name}, " for name, count in others.items() if count)
         text = f"{counts.done} done, {counts.failed} failed, {more}{counts.left} left"
-        if finished_here and counts.left:
-            rate = (time.time() - self.began) / finished_here
-            text += f", about {_duration(rate * counts.left)} to go"
+        if self._finished and counts.left:
+            seconds = time_left(self._last - self.began, self._finished, counts.left, time.time() - self._last)
+            text += f", about {_duration(seconds)} to go" if seconds > 0 else ""
         return text
 
     def _say(self, line: str) -> None:
@@ -166,6 +170,12 @@ def named_apart(points: Sequence[SweepRun]) -> list[SweepRun]:
         words = ", ".join(word.partition("=")[0].rpartition(".")[2] + f" {word.partition('=')[2]}" for word in own)
         found.append(replace(point, label=f"{point.label}, {words}") if words else point)
     return found
+
+
+def time_left(took: float, finished: int, left: int, since: float) -> float:
+    """Seconds until `left` runs have ended, if each takes as long as those that are finished, which took `took` seconds
+    together and the last of which ended `since` seconds ago. Not above 0: it is not known how long."""
+    return took / finished * left - since
 
 
 def now(summary: str, running: Sequence[str]) -> str:

@@ -74,6 +74,7 @@ class HarnessSweeper(Sweeper):
         from harness.config.beforehand import before_sweep
         from harness.config.sweeps import GIVEN, MAX_POINTS, asked_for, expand
         from harness.launch.tuning import Tuning
+        from harness.notices import say
         from harness.results.sweep_files import UNTOLD, checked_name
         from harness.run.tracking import log_sweep
 
@@ -102,7 +103,7 @@ class HarnessSweeper(Sweeper):
         todo = [list(row) for row, point in zip(rows, points, strict=True) if not point.done]
         print(f"sweep {file.name}: {len(points)} points, {len(points) - len(todo)} done before", file=sys.stderr)
         for line in before_sweep([self._settings(row) for row in rows], tuned is not None) if todo else ():
-            print(line, file=sys.stderr)
+            say(line)
         try:
             if not todo:
                 return []

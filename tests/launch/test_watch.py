@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from harness.launch.live_view import SweepRun, named_apart
+from harness.launch.live_view import SweepRun, named_apart, time_left
 from tests.support.command_line import Harness, wait_for
 
 
@@ -16,6 +16,11 @@ def test_runs_of_one_label_are_told_apart() -> None:
     assert [point.run for point in named_apart(points)] == ["a", "b", "c"]
     same = [SweepRun(run, "x", "method=x", False) for run in "ab"]
     assert named_apart(same) == same
+
+
+def test_the_time_left_falls_while_a_run_goes_on() -> None:
+    """Two runs took 10 s each, and three are left."""
+    assert [time_left(20, 2, 3, since) for since in (0, 4, 30)] == [30, 26, 0]
 
 
 def test_a_sweep_is_watched_from_another_terminal(harness: Harness) -> None:

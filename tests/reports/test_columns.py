@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import pty
 import re
 import shutil
 import subprocess
@@ -22,6 +20,7 @@ from reports.__main__ import main
 from reports.commands.table import report, tables_for
 from reports.formats.terminal import to_terminal
 from reports.values.table import Cell, Heading, Table
+from tests.support.terminal import on_terminal
 
 QUICKSTART = ROOT / "docs/results/quickstart"
 COMMITTED = sorted(path.parent for path in (ROOT / "docs/results").glob("*/sweeps"))
@@ -144,36 +143,13 @@ def test_a_paper_takes_the_tabular_under_a_caption_of_its_own(tmp_path: Path) ->
     assert "Overfull \\hbox" not in made.stdout, "it fits a column of a paper"
 
 
-def on_terminal(words: list[str], columns: int, cwd: Path) -> tuple[str, int]:
-    """What a command shows on a terminal of so many columns, and its exit code."""
-    import fcntl
-    import struct
-    import termios
-
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    process = subprocess.Popen(words, stdout=slave, stderr=slave, stdin=slave, cwd=cwd, env=environment)
-    os.close(slave)
-    text = b""
-    while True:
-        try:
-            more = os.read(master, 65536)
-        except OSError:
-            break
-        if not more:
-            break
-        text += more
-    return text.decode().replace("\r\n", "\n"), process.wait()
-
-
 @pytest.mark.parametrize("change", [lambda results: None, lambda results: (results / "tables").write_text("a file")])
 def test_on_a_terminal_it_fits_and_the_whole_is_in_a_file(tmp_path: Path, change: Callable[[Path], object]) -> None:
     results = tmp_path / "results"
     shutil.copytree(QUICKSTART, results)
     change(results)
     words = [sys.executable, "-m", "reports", "quickstart", "--results", str(results)]
-    text, code = on_terminal(words, 100, ROOT)
+    text, code, _ = on_terminal(words, 100, ROOT)
     assert code == 0
     kept = results / "tables/quickstart.md"
     *shown, last = text.splitlines()
