@@ -40,14 +40,17 @@ class Forecast(Section):
 
 
 def predict(settings: RunSettings) -> Forecast:
-    """The plan of a run. A run that cannot be planned can be run all the same."""
-    from harness.memory.planner import plan
+    """The plan of a run. A run that cannot be planned can be run all the same. Raises UserError for what is wrong with
+    the model's configuration, tokenizer or texts, which is so told before weights are loaded."""
+    from harness.memory.planner import NotPlanned, plan
 
     began = time.perf_counter()
     try:
         planned = plan(settings, None)
-    except UserError as error:
+    except NotPlanned as error:
         return Forecast(reason=error.problems[0])
+    except UserError:
+        raise
     except Exception as error:  # a library's layer that shapes alone do not suit must not cost the run
         return Forecast(reason=f"cannot be planned ({type(error).__name__}: {first_line(error)})")
     phases = {name: PhasePeak(**peak) for name, peak in planned.by_phase.items()}

@@ -40,6 +40,10 @@ WAY = 4
 """Raised when plans come out otherwise, so that one that was kept is not taken for a new one."""
 
 
+class NotPlanned(UserError):
+    """A run that may do well and of which there is no plan."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """The memory of a run, in bytes."""
@@ -61,9 +65,9 @@ class Plan:
 def plan(settings: RunSettings, length: int | None, masters: bool = True) -> Plan:
     """The plan of a run, kept in the cache folder. `length`: tokens of every example; None: as the run's data have it,
     and `train.max_length` for a model without a tokenizer. `masters`: trained weights are fp32, as a run has them, and
-    not in its dtype. Raises UserError."""
+    not in its dtype. Raises UserError; NotPlanned where it says nothing of the run itself."""
     if settings.quantization.kind != "none" and installed("bitsandbytes") is None:
-        raise UserError(
+        raise NotPlanned(
             f"quantization={settings.quantization.label()}: its plan needs bitsandbytes, which is not installed; "
             "pip install bitsandbytes, or use quantization=none"
         )
@@ -82,9 +86,11 @@ def plan(settings: RunSettings, length: int | None, masters: bool = True) -> Pla
         return Plan(**json.loads(text))
     try:
         forecast = _worked_out(settings, config, tokenizer, task, batches, masters)
+    except UserError as error:
+        raise NotPlanned(*error.problems) from None
     except (DataDependentOutputException, DynamicOutputShapeException, Unsupported, RuntimeError, TypeError) as error:
         # The latter two are what torch and numpy raise where they are asked for the values of a tensor without any.
-        raise UserError(
+        raise NotPlanned(
             f"method={settings.method.name}: cannot be planned, since what it does depends on the values of tensors "
             f"({type(error).__name__}); measure it on a run"
         ) from None

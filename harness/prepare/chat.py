@@ -20,6 +20,8 @@ Turn = dict[str, str]
 """`role` (user, assistant) and `content`, as chat templates take them."""
 PROBE = "xprobex"
 """An answer that no template changes or writes itself."""
+INSTEAD = "use another model, or data that need none: data.chat=false, which data=chat has not"
+"""What may be done where a chat template cannot."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,10 @@ def marked(tokenizer: PreTrainedTokenizerBase) -> bool:
 def rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], call: bool) -> str:
     """The turns as the template writes them; `call`: with its call for an answer. Raises UserError."""
     if not tokenizer.chat_template:
-        raise UserError("data.chat=true: the model has no chat template; use data.chat=false")
+        raise UserError(f"data.chat=true: the model has no chat template; {INSTEAD}")
     try:
         with little():
             text: Any = tokenizer.apply_chat_template(list(turns), tokenize=False, add_generation_prompt=call)
     except Exception as error:  # a template is a program, which may fail in any way
-        raise UserError(
-            f"the model's chat template refuses these turns ({first_line(error)}); use data.chat=false"
-        ) from None
+        raise UserError(f"the model's chat template refuses these turns ({first_line(error)}); {INSTEAD}") from None
     return str(text)
