@@ -22,7 +22,8 @@ class LocalModel(Pretrained):
 
     @property
     def origin(self) -> Origin:
-        return Origin(Path(self.path), trust_remote_code=self.trust_remote_code)
+        """By its whole path, which adapters name as their base: they are loaded from other folders too."""
+        return Origin(Path(self.path).absolute(), trust_remote_code=self.trust_remote_code)
 
     def identity(self) -> dict[str, Any]:
         folder = Path(self.path)

@@ -46,11 +46,22 @@ def parser() -> Parser:
 
 def main(arguments: list[str]) -> int:
     """Do one of the three."""
-    options = parser().parse_args(arguments)
+    options = _asked(parser(), arguments)
     if options.action != "compare" and not options.reason.strip():
         raise UserError("--reason: is empty; say why these figures are the right ones")
     act = {"save": _save, "accept": _accept, "compare": _compare}[options.action]
     return act(options)
+
+
+def _asked(commands: Parser, arguments: list[str]) -> argparse.Namespace:
+    """The command line, whose overrides may stand behind options too: argparse takes those alone that stand beside the
+    sweep. Raises UserError."""
+    options: argparse.Namespace
+    options, rest = commands.parse_known_args(arguments)
+    if options.action != "save" or any("=" not in word or word.startswith("-") for word in rest):
+        return commands.parse_args(arguments)
+    options.overrides += rest
+    return options
 
 
 def _compare(options: argparse.Namespace) -> int:

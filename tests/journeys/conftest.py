@@ -44,8 +44,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def said(installed: Path, tmp_path: Path) -> Callable[..., str]:
     """Runs a line of the docs in an empty folder, by what is installed; of a training, little of it."""
 
-    def one(line: str, *small: str) -> str:
+    def one(line: str, *small: str, code: int = 0) -> str:
         name, *words = words_of(line)
-        return run(installed / name, *words, *small, cwd=tmp_path)
+        return run(installed / name, *words, *small, cwd=tmp_path, code=code)
 
     return one

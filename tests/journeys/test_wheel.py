@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 from harness.places import ROOT
-from tests.support.installed import FAST, lines, run
+from tests.support.installed import FAST, run
 
 
 def test_a_wheel_holds_all_that_is_read(wheel: Path) -> None:
@@ -32,13 +31,3 @@ def test_a_tiny_sweep_from_an_empty_folder(installed: Path, tmp_path: Path) -> N
     again = run(installed / "python", "-m", "harness", "+sweep=tiny", *FAST, "--dry-run", cwd=tmp_path)
     assert again.splitlines()[-1] == "2 of 2 done in results"
     assert {path.name for path in tmp_path.iterdir()} == {"results"}
-
-
-def test_a_folder_of_ones_own(said: Callable[..., str], tmp_path: Path) -> None:
-    init, *runs = lines("own.md", "peft-harness ")
-    (table,) = lines("own.md", "peft-harness-reports")
-    said(init)
-    for line in runs:
-        said(line, *(FAST if "+sweep" in line else ()))
-    assert "value weights" in said(table)
-    assert {path.name for path in tmp_path.iterdir()} == {"mine", "results"}

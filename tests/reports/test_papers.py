@@ -29,6 +29,7 @@ from reports.read.runs import load_sweep
 from reports.values.columns import MINUS
 from tests.support.command_line import Harness
 from tests.support.records import add, key, run_folder
+from tests.support.tables import rows_under
 
 SHARED = ROOT.parent / "shared" / "papers"
 SOURCES = {
@@ -73,13 +74,6 @@ def lora(results: Path, rank: int, seed: int, scores: dict[str, float | None] = 
 def ablation(results: Path, name: str, *runs: str) -> None:
     labels = {run: read_record(run_folder(results, run) / "record.json").label for run in runs}
     write_sweep(results, name, "How large?", [{"id": run, "label": labels[run], "overrides": ""} for run in runs])
-
-
-def rows(text: str, title: str) -> list[dict[str, str]]:
-    """The rows of the Markdown table under this title."""
-    part = text[text.index(f"## {title}") :].partition("\n## ")[0]
-    lines = [re.split(r" *(?<!\\)\| *", line)[1:-1] for line in part.splitlines() if line.startswith("|")]
-    return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
 
 
 def shown(results: Path, name: str, *sweeps: str) -> str:
@@ -176,7 +170,7 @@ def test_rows_are_matched_by_the_key_and_units_are_converted(tmp_path: Path) -> 
     ]
     ablation(tmp_path, SCALED, *runs, *other, lora(tmp_path, 1024, 0))
     text = shown(tmp_path, "lora_rank_ablation", SCALED)
-    bleu = rows(text, "lora_rank_ablation: BLEU")
+    bleu = rows_under(text, "lora_rank_ablation: BLEU")
     assert [row["r"] for row in bleu] == ["1", "2", "4", "8", "16", "32", "64", "128", "256", "512", "1024"]
     four = bleu[2]
     assert (four["published"], four["ours"], four["seeds"]) == ("70.38", "48.00 ± 2.65", "3")
@@ -186,20 +180,22 @@ def test_rows_are_matched_by_the_key_and_units_are_converted(tmp_path: Path) -> 
     assert "interval over seeds alone: there is no predictions.jsonl" in text
 
     # The paper's METEOR of 0.4689 is 46.89 here, and 33 is 13.89 less; NIST is pymteval's.
-    meteor = rows(text, "lora_rank_ablation: METEOR")[2]
+    meteor = rows_under(text, "lora_rank_ablation: METEOR")[2]
     assert (meteor["published"], meteor["ours less published"]) == ("46.89", f"{MINUS}13.89")
     assert "Published values times 100: the unit of our records." in text
-    nist = rows(text, "lora_rank_ablation: NIST (pymteval)")[2]
+    nist = rows_under(text, "lora_rank_ablation: NIST (pymteval)")[2]
     assert (nist["published"], nist["ours"]) == ("8.844", "5.500 ± 0.000")
-    assert rows(text, "lora_rank_ablation: ROUGE_L")[2]["ours less published"] == f"{MINUS}14.86"
-    assert rows(text, "lora_rank_ablation: CIDEr")[2]["ours less published"] == f"{MINUS}1.335"
-    assert rows(text, "lora_rank_ablation: val_loss (validation loss)")[2]["ours less published"] == "+0.320"
+    assert rows_under(text, "lora_rank_ablation: ROUGE_L")[2]["ours less published"] == f"{MINUS}14.86"
+    assert rows_under(text, "lora_rank_ablation: CIDEr")[2]["ours less published"] == f"{MINUS}1.335"
+    assert rows_under(text, "lora_rank_ablation: val_loss (validation loss)")[2]["ours less published"] == "+0.320"
 
 
 def test_what_differs_is_told_from_the_records(tmp_path: Path) -> None:
     ablation(tmp_path, SCALED, lora(tmp_path, 4, 0))
     text = shown(tmp_path, "lora_rank_ablation", SCALED)
-    settings = {row["setting"]: (row["published"], row[SCALED]) for row in rows(text, "lora_rank_ablation: protocol")}
+    settings = {
+        row["setting"]: (row["published"], row[SCALED]) for row in rows_under(text, "lora_rank_ablation: protocol")
+    }
     assert settings["model.name"] == ("openai-community/gpt2-medium", "tiny")
     assert settings["train.steps"] == ("26000", "30")
     assert settings["eval.beams"] == ("10", "1")
@@ -216,7 +212,7 @@ def test_two_bases_never_mix_in_a_row(tmp_path: Path) -> None:
     mixed = [lora(tmp_path, 4, seed) for seed in (0, 1)]
     ablation(tmp_path, FULL, *full, *mixed)
     ablation(tmp_path, SCALED, lora(tmp_path, 4, 2))
-    bleu = rows(shown(tmp_path, "lora_rank_ablation", FULL, SCALED), "lora_rank_ablation: BLEU")
+    bleu = rows_under(shown(tmp_path, "lora_rank_ablation", FULL, SCALED), "lora_rank_ablation: BLEU")
     fours = [(row["run"], row["ours"], row["seeds"]) for row in bleu if row["r"] == "4"]
     assert fours == [
         (f"{FULL}: lora r=4, model.name openai-community/gpt2-medium", "70.00 ± 0.00", "2"),
@@ -227,7 +223,7 @@ def test_two_bases_never_mix_in_a_row(tmp_path: Path) -> None:
 
 def test_a_row_without_a_run_says_how_to_make_it(tmp_path: Path) -> None:
     text = shown(tmp_path, "lora_rank_ablation")
-    bleu = rows(text, "lora_rank_ablation: BLEU")
+    bleu = rows_under(text, "lora_rank_ablation: BLEU")
     assert {row["ours"] for row in bleu} == {"— [1]"}
     assert text.count("- [1] not run: python -m harness +sweep=papers/lora_rank_ablation data.path=FOLDER") == 6
     assert "no counterpart: the sweep is of GPT-2 Medium" in shown(tmp_path, "lora_e2e")
@@ -239,7 +235,7 @@ def test_failed_runs_warnings_and_missing_scores_are_told(tmp_path: Path) -> Non
     nan = lora(tmp_path, 2, 0, SCORES | {"bleu": float("nan"), "meteor": None})
     ablation(tmp_path, SCALED, warned, oom, nan)
     text = shown(tmp_path, "lora_rank_ablation", SCALED)
-    bleu = {row["r"]: row["ours"] for row in rows(text, "lora_rank_ablation: BLEU")}
+    bleu = {row["r"]: row["ours"] for row in rows_under(text, "lora_rank_ablation: BLEU")}
     notes = dict(re.findall(r"^- \[(\d)\] (.*)$", text[text.index("ablation: BLEU") :], re.M))
 
     def note(cell: str) -> str:
@@ -259,11 +255,11 @@ def test_no_difference_across_tasks(tmp_path: Path) -> None:
     add(tmp_path, "q", None, method, key=made, quality={"perplexity": 20.0, "word_perplexity": 50.0})
     ablation(tmp_path, "papers/scaled/qlora_datatypes", "q")
     text = shown(tmp_path, "qlora_datatypes", "papers/scaled/qlora_datatypes")
-    row = rows(text, "qlora_datatypes: mean_PPL (perplexity)")[3]
+    row = rows_under(text, "qlora_datatypes: mean_PPL (perplexity)")[3]
     assert (row["data_type"], row["published"], row["ours"]) == ("NFloat4 + DQ", "27.41", "20.00")
     assert row["ours less published"].startswith("— [")
     assert "other data: published on Pile Common Crawl, ours on wikitext" in text
-    assert rows(text, "qlora_datatypes: word_perplexity")[3]["ours"] == "50.00"
+    assert rows_under(text, "qlora_datatypes: word_perplexity")[3]["ours"] == "50.00"
 
 
 def test_counts_printed_computed_and_recorded_stand_together(tmp_path: Path) -> None:
@@ -271,9 +267,9 @@ def test_counts_printed_computed_and_recorded_stand_together(tmp_path: Path) -> 
     parameters = Parameters(trainable=393_216, added=393_216, total=355_216_384, adapter_bytes=0, full_copy_bytes=1)
     add(tmp_path, "a", None, method, key=key(method, data__name="e2e"), parameters=parameters, quality=SCORES)
     ablation(tmp_path, "papers/lora_e2e", "a")
-    row = rows(shown(tmp_path, "lora_e2e", "papers/lora_e2e"), "lora_e2e: counts")[6]
+    row = rows_under(shown(tmp_path, "lora_e2e", "papers/lora_e2e"), "lora_e2e: counts")[6]
     assert (row["printed"], row["computed"], row["ours"]) == ("0.35M", "393,216 parameters", "393,216")
-    bleu = rows(shown(tmp_path, "lora_e2e", "papers/lora_e2e"), "lora_e2e: BLEU")[6]
+    bleu = rows_under(shown(tmp_path, "lora_e2e", "papers/lora_e2e"), "lora_e2e: BLEU")[6]
     assert bleu["published"] == "70.40 ± 0.10"
 
 
@@ -285,7 +281,7 @@ def test_second_hand_tables_say_so(name: str, tmp_path: Path) -> None:
 
 def test_what_nothing_measures_is_said_not_to_be_measured(tmp_path: Path) -> None:
     text = shown(tmp_path, "qlora_memory")
-    told = [row["ours"] for row in rows(text, "qlora_memory: counts")]
+    told = [row["ours"] for row in rows_under(text, "qlora_memory: counts")]
     assert told == ["— [1]", "— [1]", "— [2]", "— [2]", "— [2]", "— [1]"]
     assert "[1] no counterpart: not yet measured" in text
 
@@ -395,7 +391,7 @@ def test_a_truncated_record_is_a_warning_and_no_row(tmp_path: Path, capsys: pyte
     assert main(["paper", "lora_rank_ablation", "--results", str(tmp_path)]) == 0
     said = capsys.readouterr()
     assert "not a whole record" in said.err
-    bleu = {row["r"]: row["ours"] for row in rows(said.out, "lora_rank_ablation: BLEU")}
+    bleu = {row["r"]: row["ours"] for row in rows_under(said.out, "lora_rank_ablation: BLEU")}
     assert (bleu["4"][0], bleu["16"]) == ("—", "47.00")
 
 

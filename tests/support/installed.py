@@ -14,18 +14,18 @@ from tests.support.command_line import TINY
 SECONDS = 600
 
 
-def ended(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """A command that has ended; it must have succeeded. Of this checkout it knows nothing."""
+def ended(*words: str | Path, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """A command that has ended; it must have done so with this code. Of this checkout it knows nothing."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [*map(str, words)]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=SECONDS)
-    assert done.returncode == 0, f"{shlex.join(command)}: {done.stdout}{done.stderr}"
+    assert done.returncode == code, f"{shlex.join(command)}: {done.stdout}{done.stderr}"
     return done
 
 
-def run(*words: str | Path, cwd: Path) -> str:
-    """What a command prints; it must succeed."""
-    return ended(*words, cwd=cwd).stdout
+def run(*words: str | Path, cwd: Path, code: int = 0) -> str:
+    """What a command prints; it must end with this code."""
+    return ended(*words, cwd=cwd, code=code).stdout
 
 
 def words_of(line: str) -> list[str]:
@@ -43,3 +43,5 @@ def lines(page: str, beginning: str) -> list[str]:
 
 FAST = (*TINY, "train.steps=3", "train.warmup_steps=1", "train.validation_examples=4", "forgetting.max_tokens=256")
 """Makes a run of it a matter of seconds, on a random model."""
+FAST_ON_MINE = tuple(word for word in FAST if not word.startswith("model="))
+"""The same on the model that the line names."""

@@ -1,8 +1,9 @@
-"""Rows of tables from made-up scores."""
+"""Rows of tables from made-up scores, and those of tables in Markdown."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +42,10 @@ def everything(results: Path) -> None:
 def right(share: float, seed: int, items: int = 200) -> Any:
     """Whether each item is right, for about this share."""
     return (np.random.default_rng(seed).random(items) < share).astype(float)
+
+
+def rows_under(text: str, title: str) -> list[dict[str, str]]:
+    """The rows of the Markdown table under this title, by heading."""
+    part = text[text.index(f"## {title}") :].partition("\n## ")[0]
+    lines = [re.split(r" *(?<!\\)\| *", line)[1:-1] for line in part.splitlines() if line.startswith("|")]
+    return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
