@@ -73,6 +73,7 @@ def preload() -> None:
     chatter.disable_progress_bar()  # type: ignore[no-untyped-call]  # its bars would run through the live view
     torch.set_num_threads(1)
     gc.enable()
+    gc.freeze()  # no child looks through it again, or copies its pages by doing so (docs.python.org: gc.freeze)
 
 
 class Bases:
