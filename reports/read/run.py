@@ -21,8 +21,12 @@ ABOUT = ("settings.method", "settings.roles", "settings.modules", "settings.quan
 shown."""
 HARDWARE = ("environment.device", "environment.threads")
 """What timings depend on, and scores but for rounding."""
-SHOWN = (*ABOUT, "settings.seed", "repeat")
-"""What a table tells of its rows besides their labels."""
+SHOWN = (
+    *(f"settings.method.{name}" for name in ("name", "rank", "lr")),
+    *(f"settings.{name}" for name in ("quantization", "train.optimizer", "seed")),
+    "repeat",
+)
+"""What a table tells of its rows besides what tells labels apart."""
 MOST = 3
 """Settings that distinguish labels."""
 
@@ -132,14 +136,20 @@ def told_apart(runs: Sequence[Run], split: bool) -> tuple[Run, ...]:
     def label(run: Run) -> str:
         names = differing.get(run.label, [])[:MOST] if run.record else []
         own = run.record.flat_key if run.record else {}
-        return ", ".join([run.label, *(f"{_short(name)} {show(own.get(name))}" for name in names)])
+        return ", ".join([run.label, *(f"{_short(name)} {_plain(own.get(name))}" for name in names)])
 
     return tuple(replace(run, label=label(run)) for run in runs)
 
 
 def _short(name: str) -> str:
     """A field of the key as a label names it: `train.steps`, `peft`."""
-    return name.removeprefix("settings.").removeprefix("environment.").removeprefix("versions.")
+    beginnings = ("settings.method.", "settings.", "environment.", "versions.")
+    return name.removeprefix(next((each for each in beginnings if name.startswith(each)), ""))
+
+
+def _plain(value: Any) -> str:
+    """A setting in a label: 16, not 16.0."""
+    return f"{value:g}" if isinstance(value, float) else show(value)
 
 
 def key_without(record: Record, *names: str) -> str:

@@ -56,6 +56,12 @@ def test_the_power_of_the_rank_is_that_of_the_losses_for_each_rule_of_alpha(tmp_
     assert frame.set_index(["row", "rank"])["times_full"]["dora r=1", 1.0] == pytest.approx(6, rel=1e-6)
 
 
+def test_rows_that_differ_in_alpha_alone_have_it_in_their_names(tmp_path: Path) -> None:
+    ranks(tmp_path, {("lora", 4, 4.0): 2e-3, ("lora", 4, 32.0): 1e-3, ("lora", 16, 32.0): 1e-3})
+    labels = {curve.label for curve in curves_of(load_sweep(tmp_path, "s"))}
+    assert labels == {"lora r=4, alpha 4", "lora r=4, alpha 32", "lora r=16"}
+
+
 def test_rows_of_one_rate_have_no_such_table(tmp_path: Path) -> None:
     add(tmp_path, "one", None, {"name": "lora", "rank": 8, "lr": 1e-3}, learning_rate=1e-3)
     everything(tmp_path)
