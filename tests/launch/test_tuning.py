@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.config.sweeps import points
+from harness.errors import UserError
 from harness.results.folder import read_record
 from harness.results.record import Record
 from reports.commands.table import report
@@ -131,7 +132,7 @@ def test_a_tuned_sweep_that_is_killed_anywhere_goes_on(harness: Harness) -> None
         (["tune.setting=method.dropout", "method.dropout=0.9", "tune.points=2"], "method.dropout=1.6"),
         (["tune.by=blue"], "tune.by=blue: data=restaurants has no such score of validation; did you mean bleu?"),
         (["tune.sampler=bracket,grid"], "tune: lora r=8 is to be tuned in two ways; ask for one at a time"),
-        (["tune.points=4", "tune=none,lr"], "tune.points"),
+        (["tune.points=4", "tune=none,lr"], "lora r=8 is to be tuned and not to be; ask for one at a time"),
     ],
 )
 def test_what_cannot_be_tuned_is_one_line(harness: Harness, arguments: list[str], line: str) -> None:
@@ -216,4 +217,5 @@ def test_the_command_line_wins_over_what_a_sweeps_file_says_of_tuning(tmp_path: 
     assert tuning("tune=none") == [["tune=none"]] * 2
     assert tuning("tune=lr") == [own] * 2
     assert tuning("tune=lr", "tune.points=4") == [["tune=lr", "tune.points=4", "tune.rungs=[0.2]"]] * 2
-    assert tuning("tune=none", "tune.points=4") == [["tune=none", "tune.points=4"]] * 2, "refused when it is composed"
+    with pytest.raises(UserError, match=r"tune\.points: no row has such a setting"):
+        tuning("tune=none", "tune.points=4")
