@@ -78,7 +78,7 @@ def refuse_no_choice(overrides: Sequence[Override]) -> None:
     its own."""
     for each in overrides:
         group = each.get_key_element().lstrip("+")
-        if each.is_delete() or "." in group or not (CONF / group).is_dir():
+        if each.is_delete() or not group or "." in group or not (CONF / group).is_dir():
             continue
         value = each.value()
         values = value.list if isinstance(value, ChoiceSweep) else [value]
