@@ -20,14 +20,15 @@ def names_of(heading: Heading) -> set[str]:
 
 
 def chosen(tables: list[Table], columns: Sequence[str]) -> list[Table]:
-    """The tables with these columns alone, as far as they have them, without those that have none. Raises UserError for
-    one that no table has."""
+    """The tables with these columns alone: those that have all of them; where none has, each as far as it has some.
+    Raises UserError for one that no table has."""
     if not columns:
         return tables
     known = [set().union(*map(names_of, table.headings)) for table in tables]
     _refuse_unknown(columns, set().union(*known))
+    whole = [all(name.lower() in names for name in columns) for names in known]
     narrowed = []
-    for table in tables:
+    for table in (table for table, has in zip(tables, whole, strict=True) if has or not any(whole)):
         places = [i for name in columns for i, each in enumerate(table.headings) if name.lower() in names_of(each)]
         if places := list(dict.fromkeys(places)):
             rows = tuple(tuple(row[i] for i in places) for row in table.rows)

@@ -64,13 +64,23 @@ def tables(asked: Asked) -> list[Table]:
     frame = pd.DataFrame(lines)
     score = comparison.score or ""
     cells = [[_cells(line, key, kind, frame) for line in lines] for key, _, kind in COLUMNS]
-    headings = [Heading(title_of(score) if key == "score" else title, kind != "text") for key, title, kind in COLUMNS]
+    headings = [
+        Heading(title_of(score) if key == "score" else title, kind != "text", key) for key, title, kind in COLUMNS
+    ]
     notes = [("", text) for text in _notes(pairs, lines, score, bool(beside))]
     settings = " and ".join(sorted({pair.chosen.tuned.setting for pair in pairs if pair.chosen.tuned}))
     by = chosen_by(pair.chosen.tuned for pair in pairs if pair.chosen.tuned)
     about = f"{settings}, chosen for each row by {by} in trials, and the row with that and its seeds."
     return [
-        Table(f"{sweep.name}: tuned", (about,), tuple(headings), tuple(zip(*cells, strict=True)), tuple(notes), frame)
+        Table(
+            f"{sweep.name}: tuned",
+            (about,),
+            tuple(headings),
+            tuple(zip(*cells, strict=True)),
+            tuple(notes),
+            frame,
+            first=("row", "chosen", "own", "score", "verdict", "gain", "own_score"),
+        )
     ]
 
 
