@@ -33,7 +33,12 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("--adapters", required=True, nargs="+", metavar="RUN", help="folders or ids of finished runs")
     inputs = parser.add_mutually_exclusive_group(required=True)
-    inputs.add_argument("--prompt", action="append", metavar="TEXT", help="an input; may be given again")
+    inputs.add_argument(
+        "--prompt",
+        action="append",
+        metavar="TEXT",
+        help="an input, of rows of your own the whole rendered prompt; may be given again",
+    )
     inputs.add_argument("--input", type=Path, metavar="FILE", help="a text file with one input a line")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="FOLDER", help="default: %(default)s")
     options = parser.parse_args(arguments)
