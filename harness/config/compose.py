@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import yaml
@@ -87,11 +87,11 @@ def refuse_no_choice(overrides: Sequence[Override]) -> None:
             raise UserError(f"{each.input_line}: is no name; {nearest('none' if 'none' in names else '', names)}")
 
 
-def known_keys(overrides: list[str]) -> list[str]:
+def known_keys(overrides: Sequence[str]) -> list[str]:
     """Every dotted key of the configuration that the overrides compose, or of the default one."""
     with composing():
         try:
-            config = compose("config", overrides)
+            config = compose("config", list(overrides))
         except HydraException:
             config = compose("config")
     return leaves(OmegaConf.to_container(config, resolve=False))
@@ -119,7 +119,7 @@ def explain(error: HydraException, overrides: list[str]) -> UserError:
         key = bad[1]
         rest = [o for o in overrides if o.split("=")[0].lstrip("+~") != key]
         group = key.partition(".")[0]
-        known = known_keys(_choices(rest))
+        known = known_keys(choices(rest))
         chosen = next((o.split("=", 1)[1] for o in rest if o.startswith(f"{group}=")), None)
         context = f"{group}={chosen} has no such setting" if chosen and "." in key else "unknown key"
         return UserError(f"{key}: {context}; {nearest_key(key, known)}")
@@ -127,7 +127,7 @@ def explain(error: HydraException, overrides: list[str]) -> UserError:
         return UserError(_unreadable(str(error.override), str(error)))
     if ambiguous := re.match(r"Ambiguous value for argument '(\+*([^'=]+).*)'$", str(error), re.MULTILINE):
         several, key = ambiguous.groups()
-        if key not in (known := known_keys(_choices(overrides))) and not (CONF / key).is_dir():
+        if key not in (known := known_keys(choices(overrides))) and not (CONF / key).is_dir():
             return UserError(f"{key}: unknown key; {nearest_key(key, known)}")
         remedy = f"""run them as a sweep with -m, or quote a list: [a,b], and a text: "{key}='…'\""""
         return UserError(f"{several}: gives several values; {remedy}")
@@ -139,9 +139,10 @@ def _files(group: str) -> list[str]:
     return [path.stem for folder in (CONF, *own_folders()) for path in (folder / group).glob("*.yaml")]
 
 
-def _choices(overrides: list[str]) -> list[str]:
-    """Those that choose a file of a group or set a key of no group, by which it is known which settings there are."""
-    return [each for each in overrides if "=" in each and "." not in each.partition("=")[0]]
+def choices(overrides: Iterable[str]) -> tuple[str, ...]:
+    """Those of the overrides that choose a file of a group, or add one (`+data@data.tasks.more=…`), or set a key of no
+    group: by them it is known which settings there are."""
+    return tuple(each for each in overrides if "." not in (key := each.partition("=")[0]) or "@" in key)
 
 
 def _unreadable(override: str, said: str) -> str:

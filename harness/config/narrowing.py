@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from harness.config.compose import choices
 from harness.config.validate import leaves
 from harness.errors import UserError, nearest_key
 from harness.notices import say
@@ -30,9 +31,9 @@ def narrowed(rows: Mapping[Row, int], more: Sequence[str], loader: ConfigLoader)
     if not given or len(rows) < 2:
         return dict(rows)
     known = _known_by_choices(loader)
-    lacks = {row: {key for key in given if not _has(known(_choices(row)), key)} for row in rows}
+    lacks = {row: {key for key in given if not _has(known(choices(row)), key)} for row in rows}
     if by_none := sorted(set.intersection(*lacks.values())):
-        there = sorted({key for row in rows for key in known(_choices(row))})
+        there = sorted({key for row in rows for key in known(choices(row))})
         raise UserError(*(f"{key}: no row has such a setting; {nearest_key(key, there)}" for key in by_none))
     found: dict[Row, int] = {}
     for row, number in rows.items():
@@ -44,12 +45,6 @@ def narrowed(rows: Mapping[Row, int], more: Sequence[str], loader: ConfigLoader)
         )
         say(f"{key}: rows of {', '.join(without) or 'some choices'} have no such setting and stay as they are")
     return found
-
-
-def _choices(row: Row) -> Row:
-    """Those of the overrides that choose a file of a group, or add one (`+data@data.tasks.more=…`): by them it is known
-    which settings a row has."""
-    return tuple(word for word in row if "." not in (key := word.partition("=")[0]) or "@" in key)
 
 
 def _has(known: frozenset[str], key: str) -> bool:
