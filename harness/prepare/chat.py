@@ -20,7 +20,7 @@ Turn = dict[str, str]
 """`role` (user, assistant) and `content`, as chat templates take them."""
 PROBE = "xprobex"
 """An answer that no template changes or writes itself."""
-INSTEAD = "use another model, or data that need none: data.chat=false, which data=chat has not"
+INSTEAD = "use a model with another one; data.chat=false needs none, but conversations (data=chat) always do"
 """What may be done where a chat template cannot."""
 
 
