@@ -96,6 +96,6 @@ class Tuned(Section):
 
     @property
     def rate_searched(self) -> bool:
-        """The row's learning rate was searched, and found."""
+        """The learning rate of this run is what a search found."""
         names = (self.setting, *(word.partition("=")[0] for word in self.others))
-        return self.value is not None and "method.lr" in names
+        return self.value is not None and "method.lr" in names and not self.default

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.read.rows import groups
+from reports.read.rows import Group, groups, rate, rate_sets
 from reports.read.run import Run
 from reports.read.runs import Sweep, UnusablePredictions
 from reports.statistics.intervals import percentile_interval
@@ -21,14 +21,17 @@ STEPS = 65535
 
 
 def rows_over_seeds(runs: Sequence[Run], why_not: str, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """The finished runs by all but their seed: label, numbers of its runs, and how sure its scores are (`scores`,
-    `indices`) or why that is not known (`unsure`). `why_not`: why it is not computed; empty: it is."""
+    """The finished runs by all but their seed: label, numbers of its runs, what is known of its learning rate (`rate`),
+    and how sure its scores are (`scores`, `indices`) or why that is not known (`unsure`). `why_not`: why it is not
+    computed; empty: it is."""
     place = {id(run): number for number, run in enumerate(runs)}
     known = groups(Sweep("", "", tuple(runs)))
+    rates = _rates(known)
     indices: dict[tuple[int, ...], int] = {}
     lines = []
     for number, group in enumerate(known):
         row: dict[str, Any] = {"label": group.label, "runs": [place[id(run)] for run in group.runs]}
+        row |= rates.get(group.id, {})
         if why_not:
             lines.append(row | {"unsure": why_not})
             continue
@@ -42,6 +45,16 @@ def rows_over_seeds(runs: Sequence[Run], why_not: str, say: Callable[[str], None
         if number and number % 100 == 0:
             say(f"intervals of {number} of {len(known)} rows")
     return lines
+
+
+def _rates(rows: Sequence[Group]) -> dict[str, dict[str, Any]]:
+    """By the id of a trained row its learning rate, the number of what it shares with rows that differ in nothing else
+    (`set`), and whether a sweep searched it: what `untuned` of reports/read/rows.py goes by, for any choice of rows."""
+    return {
+        row.id: {"rate": {"of": rate(row), "set": number, "searched": bool(row.tuned and row.tuned.rate_searched)}}
+        for number, rows_of in enumerate(rate_sets(rows))
+        for row in rows_of
+    }
 
 
 def intervals_of(run: Run) -> dict[str, tuple[float, float]]:

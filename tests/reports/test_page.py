@@ -24,8 +24,9 @@ from harness.results.sweep_files import write_sweep
 from reports.__main__ import main
 from reports.page.collect import collect
 from reports.page.references import embedded
+from reports.read.rows import groups, untuned
 from reports.read.run import Run
-from reports.read.runs import finite, load_run, sweep_names
+from reports.read.runs import Sweep, finite, load_run, sweep_names
 from reports.statistics.paired import difference
 from reports.values.columns import MINUS, written
 from tests.support.records import run_folder
@@ -49,7 +50,8 @@ SCORER = BLEU(lowercase=True, effective_order=True)
 def make(results: Path, name: str, label: str, bleu_of: float | None = None, **changed: Any) -> Record:
     """Write a finished record (or as `changed` says), with predictions that spoil references by `bleu_of`."""
     rng = random.Random(name)
-    method = {"name": name.split("-")[0], "rank": changed.pop("rank", 8), "label": label}
+    method = {"name": name.split("-")[0], "rank": changed.pop("rank", 8)}
+    method |= {"lr": changed["learning_rate"]} if "learning_rate" in changed else {"label": label}
     key: dict[str, Any] = {"settings": {"method": method, "train": {"steps": changed.pop("steps", 12)}}}
     key["settings"]["seed"] = changed.pop("seed", 0)
     key |= {
@@ -72,6 +74,7 @@ def make(results: Path, name: str, label: str, bleu_of: float | None = None, **c
         "status": "ok",
         "quality": quality,
         "test_examples": 20,
+        "learning_rate": 0.002,
         "parameters": Parameters(**parts, adapter_bytes=4 * parts["trainable"]),
         "memory": Memory(train_rss_growth=int(rng.uniform(0.5, 4) * 2**30)),
         "throughput": Throughput(
@@ -435,7 +438,8 @@ def test_the_chooser(opened: Open, results: Path) -> None:
     for row in page.locator("table.fits tbody tr").all():
         label = row.locator(".link").inner_text()
         gap = difference(*([run] for run in runs_of(results, fitting[best], fitting[label])), "bleu").interval
-        word = "best" if label == best else "tied with the best" if gap.contains_zero else "below the best"
+        tied = "best at these rates" if label == best else "tied with the best at these rates"
+        word = tied if label == best or gap.contains_zero else "below the best"
         assert row.get_attribute("data-verdict") == word
     page.fill("input[name=cml]", "0.01")
     assert page.inner_text("[role=status]").startswith("0 rows fit")
@@ -469,7 +473,52 @@ def test_what_does_not_beat_a_constant_answer_is_neither_best_nor_tied(opened: O
     page = opened("view=choose&cq=bleu", path=output)
     lines = page.locator("table.fits tbody tr").all()
     verdicts = {line.locator(".link").inner_text(): line.get_attribute("data-verdict") for line in lines}
-    assert verdicts == {"weak": "below a constant answer", "good": "best"}
+    assert verdicts == {"weak": "below a constant answer", "good": "best at these rates"}
+
+
+def test_best_is_said_of_rows_whose_rates_were_searched_as_in_the_tables(opened: Open, tmp_path: Path) -> None:
+    results, output = tmp_path / "results", tmp_path / "page.html"
+    how = {"row": "method=lora", "setting": "method.lr", "own": 0.002, "value": 0.01, "others": [], "trials": ["t"]}
+    how |= {"edge": False, "default": False, "at_own": False, "sampler": "grid", "searched": ""}
+    rows = {  # rank, rate, how it was tuned
+        "found": (1, 0.01, how),
+        "again": (2, 0.01, how),
+        "own of found": (1, 0.002, how | {"default": True}),
+        "own of again": (2, 0.002, how | {"default": True}),
+        "kept": (3, 0.002, how | {"at_own": True}),
+        "rank alone": (4, 0.002, how | {"setting": "method.rank"}),
+        "by hand": (5, 0.002, None),
+        "by hand, higher": (5, 0.02, None),
+        "untuned": (6, 0.002, None),
+    }
+    listed: list[dict[str, Any]] = []
+    for number, (label, (rank, rate, tuned)) in enumerate(rows.items()):
+        make(results, f"lora-{label}", label, bleu_of=0.1 + number / 50, rank=rank, learning_rate=rate)
+        listed.append({"id": IDS[f"lora-{label}"], "label": label, "overrides": ""})
+        listed[-1] |= {"tuned": tuned | {"row": f"method=lora method.rank={rank}"}} if tuned else {}
+    write_sweep(results, "t", "?", listed)
+    assert main(["page", "--results", str(results), "--output", str(output)]) == 0
+    text = output.read_text()
+    output.write_text(text.replace("})();\n</script>", "window.inside = { rows, unsearched };\n})();\n</script>"))
+    page = opened("view=choose&cq=bleu", path=output)
+    by_id = {row.id: row for row in groups(Sweep("", "", tuple(row.run for row in collect([results])[0])))}
+    known = {label: by_id[IDS[f"lora-{label}"]] for label in rows}
+    for size in (1, 2, 3):
+        for chosen in itertools.combinations(rows, size):
+            of = f"inside.rows.filter((row) => {list(chosen)}.includes(row.label))"
+            there = bool(untuned([known[label] for label in chosen]))
+            assert page.evaluate(f"inside.unsearched({of})") == there, chosen
+    for chosen, there in {
+        ("found", "again"): False,
+        ("found", "kept"): False,
+        ("found", "own of again"): True,
+        ("own of found", "own of again"): True,
+        ("found", "by hand", "by hand, higher"): False,
+        ("found", "by hand"): True,
+        ("rank alone", "kept"): True,
+        ("untuned",): False,
+    }.items():
+        assert bool(untuned([known[label] for label in chosen])) == there, chosen
 
 
 def test_latency_is_a_limit_of_the_chooser(opened: Open, results: Path) -> None:

@@ -145,13 +145,21 @@ function floorOf(row, quality) {
   return value != null && rowValue(row, quality) <= value ? called : "";
 }
 
+// As `untuned` of reports/read/rows.py: of rows that differ in more than the rate, one has a single rate that nobody searched.
+function unsearched(list) {
+  const bySet = new Map();
+  for (const { rate } of list) if (rate) bySet.set(rate.set, [...(bySet.get(rate.set) || []), rate]);
+  return bySet.size > 1 && [...bySet.values()].some((rates) => new Set(rates.map((rate) => rate.of)).size === 1 && !rates[0].searched);
+}
+
 // One comparable set: the best by value, what is tied with it, what is below it, what is not known.
 function setResult(title, list, memory, quality, speed) {
   const beaten = (row) => floorOf(row, quality) === "";
   const best = list.filter(beaten).reduce((found, row) => (!found || better(quality, rowValue(row, quality), rowValue(found, quality)) ? row : found), null);
-  const groups = new Map([["best", []], ["tied with the best", []], ["below the best", []], ["not known whether tied", []]]);
+  const [first, tied] = ["best", "tied with the best"].map((word) => (unsearched(list) ? `${word} at these rates` : word));
+  const groups = new Map([first, tied, "below the best", "not known whether tied"].map((word) => [word, []]));
   for (const row of list) {
-    if (row === best) { groups.get("best").push([row]); continue; }
+    if (row === best) { groups.get(first).push([row]); continue; }
     if (!beaten(row)) {
       const word = `below ${floorOf(row, quality)}`;
       groups.set(word, [...(groups.get(word) || []), [row]]);
@@ -159,7 +167,7 @@ function setResult(title, list, memory, quality, speed) {
     }
     const gap = pairedInterval(best, row, quality.score);
     if (gap.why) groups.get("not known whether tied").push([row, gap.why]);
-    else groups.get(gap.low <= 0 && gap.high >= 0 ? "tied with the best" : "below the best").push([row]);
+    else groups.get(gap.low <= 0 && gap.high >= 0 ? tied : "below the best").push([row]);
   }
   const columns = [quality, memory, speed].filter(Boolean);
   const limit = asked("cql");
@@ -180,5 +188,5 @@ function setResult(title, list, memory, quality, speed) {
       el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "row"), el("th", { scope: "col" }, "seeds"), columns.map(measureHead), el("th", { scope: "col" }, `${quality.title}: verdict`))),
       el("tbody", {}, [...groups].map(([word, members]) => [members.slice(0, MOST_ROWS).map(line(word)),
         members.length > MOST_ROWS && el("tr", {}, el("td", { colspan: 6, class: "muted" }, `and ${members.length - MOST_ROWS} more: ${word}`))])))),
-    el("p", { class: "muted" }, "Tied: the paired 95% interval of the difference contains 0. Within a verdict rows stand in the order of the records, not ranked. What does not beat an answer that needs no model (a run's page has its score) is neither best nor tied. Best is said of rows at the rates that they have: of those that were tuned a run's page says so. One seed says nothing of the randomness of training."));
+    el("p", { class: "muted" }, "Tied: the paired 95% interval of the difference contains 0. Within a verdict rows stand in the order of the records, not ranked. What does not beat an answer that needs no model (a run's page has its score) is neither best nor tied. At these rates: of rows that differ in more than the learning rate, one or more have a single rate that nobody searched. One seed says nothing of the randomness of training."));
 }
