@@ -196,14 +196,16 @@ class Tuning:
         for run in () if self.dry_run else set(row.trials.values()) - self.failed:
             RunFolder.of(Path(row.settings.results), run).checkpoint.unlink(missing_ok=True)
         name, by = f"tuned {row.settings.label()}", row.settings.tune.by
+        failed = len(self.failed & set(row.trials.values()))
+        aside = f"; {failed} not done, which the same command tries again" if failed else ""
         if chosen.candidate is None:
             why = "every trial failed" + (f", or has no {by}" if by != VAL_LOSS else "")
-            print(f"{name}: {why}; it keeps {row.settings.tune.setting}={row.own:g}", file=sys.stderr)
+            print(f"{name}: {why}; it keeps {row.settings.tune.setting}={row.own:g}{aside}", file=sys.stderr)
             return
         edge = ", at the edge of its grid" if chosen.edge else ""
         words = " ".join(row.overrides(chosen.candidate))
         score, trials = 0 - chosen.loss if row.better == "higher" else chosen.loss, len(row.trials)
-        print(f"{name}: {words}{edge} (own {row.own:g}); {by} {score:.4g}, {trials} trials", file=sys.stderr)
+        print(f"{name}: {words}{edge} (own {row.own:g}); {by} {score:.4g}, {trials} trials{aside}", file=sys.stderr)
 
 
 def _base(row: Row) -> Row:

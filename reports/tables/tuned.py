@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -194,6 +195,12 @@ def _cells(line: dict[str, Any], key: str, kind: Kind, frame: pd.DataFrame) -> C
     return Cell(text)
 
 
+def _failed(pair: Pair) -> list[str]:
+    """By what a row's trials came to no end, with how many; one that diverged has shown what its rate is worth."""
+    causes = Counter(record.status for record in trials(pair.chosen.runs[0]) if record.status not in ("ok", "diverged"))
+    return [f"{number} {cause}" for cause, number in causes.items()]
+
+
 def _notes(pairs: Sequence[Pair], lines: Sequence[dict[str, Any]], score: str, compared: bool) -> list[str]:
     """What the table shows as a whole."""
     notes = []
@@ -211,6 +218,10 @@ def _notes(pairs: Sequence[Pair], lines: Sequence[dict[str, Any]], score: str, c
         notes.append(f"Tuning changed {title_of(score)} beyond its 95% interval: {'; '.join(sides)}.")
     if edges := [line["row"] for line in lines if line["edge"]]:
         notes.append(f"{EDGE}: the best of {some(edges)} lies at the edge of the grid; a better one may lie beyond.")
+    failed = {pair.chosen.label: _failed(pair) for pair in pairs}
+    if any(failed.values()):
+        named = some([f"{label} ({', '.join(causes)})" for label, causes in failed.items() if causes])
+        notes.append(f"Trials that were not done, so that nothing is known of their values: {named}.")
     seeds = sorted({str(r.flat_key.get("settings.seed")) for pair in pairs for r in trials(pair.chosen.runs[0])})
     if seeds and score == "val_loss":
         notes.append(

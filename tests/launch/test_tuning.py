@@ -196,6 +196,23 @@ def test_a_row_whose_trials_all_diverge_says_so_and_keeps_its_own_rate(harness: 
     assert "diverged" in report(harness.results, ["t"], "markdown", "methods")
 
 
+def test_a_trial_that_is_not_done_is_told_and_tried_again(harness: Harness) -> None:
+    arguments = (*TUNED[:1], "tune=lr", "tune.points=2", "tune.extend=0", "tune.rungs=[]", "train.steps=4")
+    arguments += ("train.warmup_steps=1", "tune.also={method.rank: [4, 1024]}", "tune.default=false", "seed=0")
+    name = "hydra.sweeper.name=t"
+    first = harness(*arguments, "budget=80MiB", name)
+    assert first.returncode == 0, first.stderr
+    assert "3 trials; 1 not done, which the same command tries again" in first.stderr
+    assert sorted(record.status for record in trials(harness.results).values()) == ["ok", "ok", "skipped"]
+    note = "Trials that were not done, so that nothing is known of their values: lora r=4 (1 skipped)."
+    assert note in report(harness.results, ["t"], "markdown", "tuned")
+    second = harness(*arguments, "budget=4GiB", name)
+    assert second.returncode == 0, second.stderr
+    assert "not done" not in second.stderr
+    assert {record.status for record in trials(harness.results).values()} == {"ok"}
+    assert "not done" not in report(harness.results, ["t"], "markdown", "tuned")
+
+
 def test_trials_of_other_modules_are_other_trials() -> None:
     ids = {settings(f"targets.modules=[{name}]", "method=lora", "trial=[4]").run_id() for name in ("q_proj", "v_proj")}
     assert len(ids) == 2
