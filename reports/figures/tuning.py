@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -45,12 +46,15 @@ def draw(data: Data) -> Figure:
         axes.margins(0.1, 0.15)
         axes.set_xlabel("learning rate")
         axes.set_ylabel(title)
+    rings = [fmean(curves[p.chosen.id].get(p.chosen.tuned.value or 0.0, [0.0])) for p in pairs if p.chosen.tuned]
+    outside = _clip(left, [fmean(each) for points in curves.values() for each in points.values()], rings)
     words = chosen_by(pair.chosen.tuned for pair in pairs if pair.chosen.tuned)
     edges = [pair.chosen.label for pair in pairs if pair.chosen.tuned and pair.chosen.tuned.edge]
     add_caption(
         figure,
         f"{'Left, middle' if by else 'Left'}: trials that went to the end, with the range of their seeds; a ring marks "
         f"what was chosen{f', by {words}' if by else ''}.",
+        outside,
         "Right: filled at the chosen rate, hollow at the row's own.",
         data.caption(),
         f"At the edge of its grid: {', '.join(edges)}." if edges else "",
@@ -67,6 +71,20 @@ def draw(data: Data) -> Figure:
 def curve(of: Callable[[Run], dict[float, dict[str, float]]], pair: Pair) -> dict[float, list[float]]:
     """By rate, ascending, the final losses or scores of a row's trials, one a seed."""
     return {rate: list(seeds.values()) for rate, seeds in of(pair.chosen.runs[0]).items()}
+
+
+def _clip(axes: Axes, losses: Sequence[float], chosen: Sequence[float]) -> str:
+    """End the axis above nine in ten of the losses and all that were chosen, so that one training that went astray does
+    not flatten the curves. Returns what lies beyond, in words; empty where nothing does."""
+    least = min(losses)
+    usual = max(float(np.quantile(losses, 0.9)), *chosen)
+    top = usual + 0.3 * (usual - least)
+    beyond = sorted(loss for loss in losses if loss > top)
+    if not beyond or beyond[-1] < usual + (usual - least):
+        return ""
+    axes.set_ylim(least - 0.3 * (usual - least), top)
+    ends = dict.fromkeys(f"{beyond[i]:.3g}" for i in (0, -1))
+    return f"Above its top: {len(beyond)} of {len(losses)}, {' to '.join(ends)}."
 
 
 def _method(pair: Pair) -> str:

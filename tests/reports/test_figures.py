@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from harness.results.sections import OWNERS, Forgetting, Memory, PhasePeak
 from harness.results.sweep_files import write_sweep
 from reports.__main__ import main
 from reports.commands import figures as command
-from reports.figures import _published, curves, forgetting, lr, memory, pareto, profile, rank
+from reports.figures import _published, curves, forgetting, lr, memory, pareto, profile, rank, tuning
 from reports.figures._data import Data, NoData, data_of
 from reports.figures._front import pareto as front
 from reports.figures._labels import spread
@@ -102,6 +103,28 @@ def rates(results: Path, scores: dict[float, float]) -> Figure:
 
 
 # Positions
+
+
+def test_the_tuning_figure_draws_the_trials_that_went_to_the_end_and_rings_what_was_chosen() -> None:
+    fair = ROOT / "docs/results/fair"
+    (path,) = fair.glob("sweeps/*.json")
+    runs = [run["tuned"] for run in json.loads(path.read_text())["runs"] if "tuned" in run]
+    ended = defaultdict(list)
+    for row, name in {(run["row"], name) for run in runs for name in run["trials"]}:
+        record = json.loads((fair / "trials" / name / "record.json").read_text())
+        if record["trial"] and (rung := record["trial"]["rungs"][-1])["step"] == record["trial"]["steps"]:
+            ended[row, record["learning_rate"]].append(rung["val_loss"])
+    means = {place: float(np.mean(each)) for place, each in ended.items()}
+    figure = tuning.draw(data(fair, "fair_e2e"))
+    left = figure.axes[0]
+    assert points(left, "points") == near((rate, loss) for (_, rate), loss in means.items())
+    chosen = {(run["row"], run["value"]) for run in runs}
+    assert points(left, "best") == near((place[1], means[place]) for place in chosen)
+    low, high = left.get_ylim()
+    above = [loss for loss in means.values() if loss > high]
+    assert all(low < means[place] < high for place in chosen)
+    assert 0 < len(above) < len(means) / 10, "five went astray, one to 8.8"
+    assert f"Above its top: {len(above)} of {len(means)}, {min(above):.3g} to {max(above):.3g}." in caption(figure)
 
 
 def test_points_of_the_pareto_figure_are_the_frames_values() -> None:
