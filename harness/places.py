@@ -78,6 +78,17 @@ def extend(package: str, path: MutableSequence[str]) -> None:
     path.extend(room for room in rooms if room not in path)
 
 
+def own_file(module: str) -> Path | None:
+    """The file of a module that lies in a folder of one's own; None where it lies in none."""
+    names = module.split(".")
+    if len(names) < 3 or names[0] != PACKAGE.name or not all(name.isidentifier() for name in names):
+        return None
+    rooms = [folder / room for folder in own_folders() for room, package in ROOMS.items() if package == names[1]]
+    places = [room.joinpath(*names[2:]) for room in rooms]
+    files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
+    return next((file for file in files if file.is_file()), None)
+
+
 def _problems(given: str, folder: Path) -> list[str]:
     """Why a folder cannot be one of one's own, a line each."""
     if not folder.is_dir():

@@ -10,6 +10,7 @@ from pydantic import Field, InstanceOf
 from harness import data
 from harness.data import Source
 from harness.host.environment import fingerprint, resolve_dtype
+from harness.host.own_code import own_code
 from harness.host.units import Budget
 from harness.methods import Method
 from harness.models import BaseModelSource
@@ -83,6 +84,8 @@ class RunSettings(Settings):
             for name in ("method", "quantization", "train", "eval", "forgetting")
         }
         del outcome["method"]["facts"]
+        if own := own_code([type(self.method).__module__]):
+            outcome["method"]["own_code"] = own
         for name in ("checkpoint_every", "time_limit", "epochs"):
             del outcome["train"][name]
         if not self.train.gradient_checkpointing:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from harness.errors import UserError, first_line, nearest
 from harness.files import hash_of
+from harness.host.own_code import own_code
 from harness.limits import little
 from harness.metrics import families
 from harness.metrics.tools.java import FAMILIES as JAVA
@@ -150,6 +151,8 @@ class Source(Settings):
         known = {"name": self.name, "prompt": self.prompt} | self.model_dump(
             mode="json", include=set(OUTCOME), exclude_defaults=True
         )
+        if own := own_code([type(self).__module__, *(f"harness.metrics.{name}" for name in self.metrics)]):
+            known["own_code"] = own
         # What is scored without Java is scored again, once there is one.
         return known if java_found() or not set(JAVA) & set(self.metrics) else known | {"java": False}
 

@@ -26,6 +26,7 @@ from typing import Any
 
 from harness.host.environment import VERSIONS, versions
 from harness.host.out_of_memory import kernel_kills
+from harness.host.own_code import OWN_CODE, handed_on
 from harness.notices import say
 
 GRACE = 60.0
@@ -66,7 +67,7 @@ class Worker:
             stdout=subprocess.PIPE,
             pass_fds=(lifeline,),
             text=True,
-            env=os.environ | SURROUNDINGS | {"PYTHONPATH": _with_this_package(), VERSIONS: json.dumps(versions())},
+            env=os.environ | SURROUNDINGS | {"PYTHONPATH": _with_this_package()} | _as_it_was(),
         )
         os.close(lifeline)
         self._answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -167,6 +168,11 @@ def _signal(process: int | None, number: int) -> None:
     if process is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, number)
+
+
+def _as_it_was() -> dict[str, str]:
+    """The environment that tells the worker which code this process began with."""
+    return {VERSIONS: json.dumps(versions()), OWN_CODE: handed_on()}
 
 
 def _with_this_package() -> str:
