@@ -18,6 +18,8 @@ from harness.texts import refuse_half_pairs
 COLUMNS = ("messages", "conversations")
 ROLES = {"system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant"}
 """What files call a role, and what chat templates do."""
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+"""What files call a train of thought that stands beside a turn's content."""
 Turns = tuple[tuple[str, str], ...]
 """Role and text of each."""
 
@@ -72,6 +74,8 @@ def read_turns(row: Row, column: str | None, place: str) -> list[tuple[str, str]
         wanted = column or " or ".join(COLUMNS)
         raise UserError(f"{place}: has no column {wanted}; {nearest(column or COLUMNS[0], list(row))} (data.column)")
     turns = row[named]
+    if row.get("tools"):
+        raise UnfitRow(f"{place}: offers tools, which the prompt would lack; remove them, or the conversation")
     if not isinstance(turns, Sequence) or isinstance(turns, str) or not turns:
         raise UnfitRow(f"{place}: {named} is no list of turns; write [{{role: user, content: …}}, …]")
     return [_turn(turn, f"{place}, turn {number}") for number, turn in enumerate(turns, 1)]
@@ -83,6 +87,12 @@ def _turn(turn: Any, place: str) -> tuple[str, str]:
         raise UnfitRow(f"{place}: is no object; write {{role: user, content: …}}")
     if turn.get("tool_calls") or turn.get("function_call"):
         raise UnfitRow(f"{place}: calls a tool, which is not trained on; remove the conversation")
+    if turn.get("weight") not in (None, 1):
+        raise UnfitRow(
+            f"{place}: has the weight {turn['weight']}, where turns count alike (data.loss); leave weights out"
+        )
+    if thought := next((name for name in THOUGHTS if turn.get(name)), None):
+        raise UnfitRow(f"{place}: has {thought}, which is not read; put it into the content, or remove it")
     role, content = turn.get("role") or turn.get("from"), turn.get("content", turn.get("value"))
     if isinstance(content, list):
         kinds = [part.get("type") if isinstance(part, dict) else None for part in content]

@@ -222,6 +222,11 @@ WRONG: dict[str, tuple[Any, str]] = {
     "null": ([SHORT[0], {"role": "assistant", "content": None}], "turn 2: is empty"),
     "a number": ([SHORT[0], {"role": "assistant", "content": 3}], "turn 2: its content is no text but int"),
     "a tool": ([SHORT[0], {"role": "assistant", "content": "", "tool_calls": [{"id": 1}]}], "turn 2: calls a tool"),
+    "a weight": ([SHORT[0], SHORT[1] | {"weight": 0}], "turn 2: has the weight 0, where turns count alike"),
+    "a thought": (
+        [SHORT[0], SHORT[1] | {"reasoning_content": "hm"}],
+        "turn 2: has reasoning_content, which is not read",
+    ),
     "an image": (
         [{"role": "user", "content": [{"type": "image", "url": "x"}]}, SHORT[1]],
         "turn 1: has a part of the type image",
@@ -244,6 +249,19 @@ def test_a_conversation_that_is_none_is_refused_with_its_row(wrong: str, tmp_pat
     (line,) = refused.value.problems
     assert line.startswith("c.jsonl, row 4")
     assert why in line
+
+
+def test_tools_are_refused_and_what_says_nothing_is_not(tmp_path: Path) -> None:
+    extra = {"weight": 1, "reasoning_content": None, "name": "x"}
+    rows = [{"messages": [turn | extra for turn in asked(i)], "tools": None} for i in range(20)]
+    path = tmp_path / "c.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert data.load(chats(path))[0].train
+    rows[3]["tools"] = [{"type": "function", "function": {"name": "f"}}]
+    path = tmp_path / "d.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(UserError, match=r"^d.jsonl, row 4: offers tools, which the prompt would lack"):
+        data.load(chats(path))
 
 
 def test_other_files_and_templates_that_do_not_fit(tmp_path: Path) -> None:
