@@ -2,7 +2,8 @@
 
 `python -m benchmarks.paired_seeds` draws scores of two rows from effects of seeds (which the rows share in part, as
 rows of equal seeds see the same batches), of examples, and of each example under each seed; takes the interval that
-tables give, and that which takes equal seeds as independent; and writes docs/results/paired_seeds.md.
+tables give, and that which takes equal seeds as independent; and how often a comparison finds a difference that
+another one called detectable. It writes docs/results/paired_seeds.md.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from scipy.stats import binomtest
 
 from harness.metrics.tools.bootstrap import resampled
 from reports.statistics.intervals import Interval, percentile_interval
-from reports.statistics.paired import Sampled, distance
+from reports.statistics.paired import Sampled, detectable_of, distance
 
 PAGE = Path(__file__).parents[1] / "docs/results/paired_seeds.md"
 EXAMPLES = 100
@@ -83,16 +84,21 @@ def independent(a: Sampled, b: Sampled, chance: np.random.Generator) -> Interval
     return percentile_interval(drawn(a) - drawn(b))
 
 
-def cells(world: World, n: int, shared: float, trials: int) -> tuple[float, float, float, float]:
-    """Share of intervals that hold 0, and mean width, of ours and of the independent ones."""
+def cells(world: World, n: int, shared: float, trials: int) -> tuple[float, float, float, float, float]:
+    """Share of intervals that hold 0, and mean width, of ours and of the independent ones; and the share that finds a
+    true difference as large as another comparison called detectable, over all pairs of comparisons."""
     chance = np.random.default_rng([len(world.name), n, int(10 * shared)])
     hits, widths = np.zeros(2), np.zeros(2)
-    for _ in range(trials):
+    lows, least = np.zeros(trials), np.zeros(trials)
+    for trial in range(trials):
         a, b = rows(world, n, shared, chance)
+        lows[trial], least[trial] = distance(a, b).low, detectable_of(a, b)
         for i, each in enumerate((distance(a, b), independent(a, b, chance))):
             hits[i] += each.contains_zero
             widths[i] += each.high - each.low
-    return hits[0] / trials, hits[1] / trials, widths[0] / trials, widths[1] / trials
+    # A true difference moves an interval by as much: it is found where that lies above 0.
+    found = 1 - np.searchsorted(np.sort(least), -lows, side="right").mean() / trials
+    return hits[0] / trials, hits[1] / trials, widths[0] / trials, widths[1] / trials, float(found)
 
 
 def main() -> None:
@@ -110,17 +116,18 @@ def main() -> None:
         "equal seeds taken as independent, as before; and the ratio of their mean widths. With so many trials a cover "
         f"of 95% shows as {100 * half.low:.1f} to {100 * half.high:.1f}. Standard deviations: of a seed's effect, of "
         "an example's on the difference, of each example under each seed. Shared: the part of a seed's variance that "
-        "both rows have.",
+        "both rows have. Found: how many comparisons tell a true difference from 0 that is as large as another "
+        "comparison of the same world called its minimum detectable one; 80% is what that promises.",
         "",
-        "| world | deviations | seeds | shared | seed by seed [%] | independent [%] | width |",
-        "|---|---|--:|--:|--:|--:|--:|",
+        "| world | deviations | seeds | shared | seed by seed [%] | independent [%] | width | found [%] |",
+        "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     for world, n, shared in product(WORLDS, COUNTS, SHARED):
         if world.seeds == 0 and shared:
             continue
-        own, other, width, before = cells(world, n, shared, options.trials)
+        own, other, width, before, found = cells(world, n, shared, options.trials)
         deviations = f"{world.seeds:g}, {world.examples:g}, {world.noise:g}"
-        cover = f"{100 * own:.1f} | {100 * other:.1f} | {width / before:.2f}"
+        cover = f"{100 * own:.1f} | {100 * other:.1f} | {width / before:.2f} | {100 * found:.0f}"
         line = f"| {world.name} | {deviations} | {n} | {shared:g} | {cover} |"
         print(line, file=sys.stderr)
         lines.append(line)

@@ -20,7 +20,7 @@ from harness.metrics import OfSums, of_sums
 from harness.metrics.tools.bootstrap import RESAMPLES, SEED, resampled
 from reports.read.run import Run
 from reports.read.runs import UnusablePredictions, example_parts, finite
-from reports.statistics.intervals import ALPHA, Interval, percentile_interval
+from reports.statistics.intervals import ALPHA, Interval, detectable, percentile_interval
 
 SHUFFLES = 10_000
 """Of approximate randomization: the smallest p-value is 1 / 10,001."""
@@ -42,8 +42,8 @@ class Difference:
     """95%, by a paired bootstrap; covers the choice of test examples and, where a row has several, of seeds."""
     p: float
     """Two-sided, by approximate randomization over test examples: of these trained models, whatever their seeds."""
-    error: float
-    """Standard error of `value`."""
+    detectable: float
+    """The true difference that such a comparison would find in 80% of cases: see `intervals.detectable`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +181,7 @@ def compared(a: Sampled, b: Sampled) -> Difference:
     """The difference of two rows' scores. Raises UnusablePredictions where they do not share test examples."""
     if seeds := shared_seeds(a, b):
         a, b = a.of(seeds), b.of(seeds)
-    return Difference(a.value - b.value, distance(a, b), randomized(a, b), _error(a, b))
+    return Difference(a.value - b.value, distance(a, b), randomized(a, b), detectable_of(a, b))
 
 
 def distance(a: Sampled, b: Sampled) -> Interval:
@@ -196,12 +196,13 @@ def distance(a: Sampled, b: Sampled) -> Interval:
     return percentile_interval(a.drawn - b.drawn)
 
 
-def _error(a: Sampled, b: Sampled) -> float:
-    """The standard error of the difference of rows that share all their seeds, or are independent."""
-    examples = float((a.over_examples - b.over_examples).var(ddof=1))
+def detectable_of(a: Sampled, b: Sampled) -> float:
+    """See `Difference.detectable`; of rows that share all their seeds, or are independent."""
+    examples = float((a.over_examples - b.over_examples).std(ddof=1))
+    sides = [(row.values, row.resampled) for row in (a, b)]
     if shared_seeds(a, b):
-        return float((examples + seed_variance(a.values - b.values, a.resampled - b.resampled)) ** 0.5)
-    return float((examples + seed_variance(a.values, a.resampled) + seed_variance(b.values, b.resampled)) ** 0.5)
+        sides = [(a.values - b.values, a.resampled - b.resampled)]
+    return detectable(examples, [(seed_variance(*side) ** 0.5, len(side[0])) for side in sides])
 
 
 def randomized(a: Sampled, b: Sampled, shuffles: int = SHUFFLES) -> float:

@@ -16,7 +16,7 @@ from harness.results.sections import Better
 from reports.read.rows import SEED, Group, groups, untuned, without
 from reports.read.run import ABOUT, HARDWARE, show
 from reports.read.runs import Sweep, UnusablePredictions, finite
-from reports.statistics.intervals import ALPHA, Interval, detectable, holm
+from reports.statistics.intervals import ALPHA, Interval, holm
 from reports.statistics.paired import FAMILY, Difference, Sampled, compared, distance, sample
 from reports.statistics.scores import better, floor, main_score
 
@@ -310,5 +310,5 @@ def _tested(comparison: Comparison, pairs: list[tuple[_Scored, _Scored]], agains
     verdicts = dict(comparison.verdicts)
     for (each, _), p in zip(pairs, holm([one.p for one in differences]), strict=True):
         verdicts[each.row.id] = replace(verdicts[each.row.id], p=p)
-    least = tuple(detectable(one.error) for one in differences)
+    least = tuple(one.detectable for one in differences)
     return replace(comparison, verdicts=verdicts, against=against, detectable=least)

@@ -136,8 +136,8 @@ def tests(comparison: Comparison) -> list[str]:
     return [
         f"p: two-sided, of the difference to {against}, by approximate randomization ({SHUFFLES:,} shuffles of test "
         f"examples, these trained models taken as they are); adjusted by Holm for the family of {len(least)}.",
-        f"Minimum detectable difference of {title} to {against} (80% power, two-sided 5%, from the paired bootstrap's "
-        f"standard error): {middle} in the middle, {low} to {high}."
+        f"Minimum detectable difference of {title} to {against} (80% power, two-sided 5%, with other examples and as "
+        f"many other seeds): {middle} in the middle, {low} to {high}."
         if max(least) > 0
         else f"Minimum detectable difference of {title} to {against}: not known, since no example's score differs.",
     ]

@@ -23,7 +23,7 @@ from harness.metrics.tools.bootstrap import RESAMPLES, draws, resampled
 from reports.read.rows import groups
 from reports.read.run import Run
 from reports.read.runs import UnusablePredictions, all_runs, load_sweep
-from reports.statistics.intervals import detectable, holm, percentile_interval, seed_summary
+from reports.statistics.intervals import detectable, holm, percentile_interval, seed_summary, seeds_factor
 from reports.statistics.paired import (
     compared,
     difference,
@@ -73,9 +73,28 @@ def test_holm_by_hand() -> None:
 
 
 def test_the_detectable_difference_is_the_one_found_in_80_percent_of_cases() -> None:
-    true = detectable(error=2.0)
+    true = detectable(2.0)
     drawn = np.random.default_rng(0).normal(true, 2.0, size=200_000)
     assert (np.abs(drawn) > 1.959964 * 2.0).mean() == pytest.approx(0.8, abs=0.005)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 12])
+def test_of_few_seeds_it_is_the_one_that_as_many_others_find(n: int) -> None:
+    """Each experiment of n seeds tells its detectable difference, which another one meets as the truth."""
+    generator, size = np.random.default_rng(n), 100_000
+    first = generator.normal(size=(size, n)).std(axis=1, ddof=1) / math.sqrt(n)
+    told = np.array([detectable(0.0, [(error, n)]) for error in first[:2000]])
+    assert told == pytest.approx(seeds_factor(n) * first[:2000])
+    second = generator.normal(size=(size, n)) + (seeds_factor(n) * first)[:, None]
+    t = second.mean(axis=1) / (second.std(axis=1, ddof=1) / math.sqrt(n))
+    assert (t > scipy.stats.t.ppf(0.975, n - 1)).mean() == pytest.approx(0.8, abs=0.005)
+
+
+def test_errors_of_examples_and_seeds_add_up_in_squares() -> None:
+    parts = [detectable(1.0), detectable(0.0, [(2.0, 3)]), detectable(0.0, [(0.5, 5)])]
+    assert detectable(1.0, [(2.0, 3), (0.5, 5)]) == pytest.approx(math.hypot(*parts))
+    assert detectable(0.0, [(0.0, 1), (0.0, 2)]) == 0.0, "one seed says nothing of seeds"
+    assert seeds_factor(10_000) == pytest.approx(1.959964 + 0.841621, abs=0.002)
 
 
 # Sums
@@ -159,7 +178,7 @@ def test_a_constant_difference_has_an_interval_of_no_width(tmp_path: Path) -> No
     first = np.random.default_rng(4).normal(3.0, 2.0, size=50)
     found = difference([scored(tmp_path, "one", first + 5)], [scored(tmp_path, "two", first)], "accuracy")
     assert (found.value, found.interval.low, found.interval.high) == (pytest.approx(5),) * 3
-    assert found.error == pytest.approx(0, abs=1e-9)
+    assert found.detectable == pytest.approx(0, abs=1e-9)
     assert found.p == pytest.approx(1e-4, rel=1e-3)
 
 
@@ -169,7 +188,7 @@ def test_the_paired_interval_and_error_are_those_of_the_mean_difference(tmp_path
     change = generator.normal(0.2, 0.5, size=500)
     found = difference([scored(tmp_path, "one", base + change)], [scored(tmp_path, "two", base)], "accuracy")
     error = change.std(ddof=1) / math.sqrt(500)
-    assert found.error == pytest.approx(error, rel=0.08)
+    assert found.detectable == pytest.approx(2.8016 * error, rel=0.08)
     assert found.interval.low == pytest.approx(change.mean() - 1.96 * error, abs=0.2 * error)
     assert found.interval.high == pytest.approx(change.mean() + 1.96 * error, abs=0.2 * error)
 
@@ -237,7 +256,7 @@ def test_rows_of_equal_seeds_are_compared_seed_by_seed(tmp_path: Path) -> None:
         found = difference(a, order, "accuracy")
         ends = of_quantiles(known.low, known.high, 2)
         assert (found.interval.low, found.interval.high) == pytest.approx(ends, rel=1e-3)
-        assert found.error == pytest.approx(scipy.stats.sem(np.subtract(one, two)))
+        assert found.detectable == pytest.approx(seeds_factor(3) * scipy.stats.sem(np.subtract(one, two)))
     other = [scored(tmp_path, "other", np.full(20, value), seed + 5) for seed, value in enumerate(two)]
     apart = difference(a, other, "accuracy")
     assert apart.value == pytest.approx(found.value)
@@ -257,10 +276,11 @@ def test_rows_that_share_some_seeds_are_compared_over_those(tmp_path: Path) -> N
 @pytest.mark.parametrize("shared", [0.0, 0.9])
 @pytest.mark.parametrize("n", [2, 5])
 def test_intervals_hold_the_truth_as_often_as_they_say(n: int, shared: float) -> None:
-    """2,000 rows of which the truth is known: 93 to 97% of 95% intervals hold it."""
-    ours, _, width, before = cells(WORLDS[0], n, shared, 2000)
+    """2,000 rows of known truth: 93 to 97% of 95% intervals hold it, 80% find what others call detectable."""
+    ours, _, width, before, found = cells(WORLDS[0], n, shared, 2000)
     assert 0.93 <= ours <= 0.97
     assert width < before
+    assert found == pytest.approx(0.8, abs=0.05), "what is called detectable is found"
 
 
 def test_a_row_of_several_seeds_is_the_mean_of_them(tmp_path: Path) -> None:
@@ -274,7 +294,8 @@ def test_a_row_of_several_seeds_is_the_mean_of_them(tmp_path: Path) -> None:
     assert found.interval.low < found.value < found.interval.high
     first, second = sample(a, "accuracy"), sample(b, "accuracy")
     gaps = (row.of((0, 1)) for row in (first, second))
-    assert found.error > np.std([a - b for a, b in zip(*(row.values for row in gaps), strict=True)]) / 2
+    spread = np.std([a - b for a, b in zip(*(row.values for row in gaps), strict=True)])
+    assert found.detectable > seeds_factor(2) * spread / 2
     assert randomized(first, second) < 0.01
     alone = distance(sample(a[:1], "accuracy"), sample(b[:1], "accuracy"))
     assert found.interval.high - found.interval.low > alone.high - alone.low  # seeds are seen to vary
