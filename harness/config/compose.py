@@ -78,13 +78,15 @@ def refuse_no_choice(overrides: Sequence[Override]) -> None:
     its own."""
     for each in overrides:
         group = each.get_key_element().lstrip("+")
-        if each.is_delete() or not group or "." in group or not (CONF / group).is_dir():
+        of_hydra = group.partition("/")[0] == "hydra"
+        if each.is_delete() or not group or "." in group or not (of_hydra or (CONF / group).is_dir()):
             continue
         value = each.value()
         values = value.list if isinstance(value, ChoiceSweep) else [value]
         if not all(isinstance(value, str | list | QuotedString | Glob) for value in values):
-            names = _files(group)
-            raise UserError(f"{each.input_line}: is no name; {nearest('none' if 'none' in names else '', names)}")
+            names = [] if of_hydra else _files(group)
+            remedy = "leave it out" if of_hydra else nearest("none" if "none" in names else "", names)
+            raise UserError(f"{each.input_line}: is no name; {remedy}")
 
 
 def known_keys(overrides: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from reports.page.uncertainty import intervals_of, rows_over_seeds, student_draw
 from reports.read.run import show
 from reports.read.runs import Sweep, UnusablePredictions, finite
 from reports.statistics.intervals import t_quantile
-from reports.statistics.scores import floor, is_positive, main_score
+from reports.statistics.scores import MAIN, floor, is_positive, main_score
 from reports.statistics.verdicts import Comparison
 from reports.values.frame import quality_columns, single, tidy, why_missing
 
@@ -99,6 +99,7 @@ def payload(
     over_seeds = rows_over_seeds([row.run for row in rows], why_not, say)
     return {
         "measures": [_measure(m, values[m.column.key]) for m in known],
+        "main": MAIN,
         "runs": runs,
         "rows": over_seeds,
         "pairs": pairs.values,

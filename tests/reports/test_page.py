@@ -272,6 +272,17 @@ def test_filters(opened: Open, results: Path, filters: str) -> None:
     assert sorted(cells(page, "table.runs tbody tr .link")) == expected
 
 
+def test_the_score_that_rows_are_compared_by_is_among_the_columns_that_are_shown_first(
+    opened: Open, tmp_path: Path
+) -> None:
+    results, output = tmp_path / "results", tmp_path / "page.html"
+    scores = {"val_loss": 1.5, "chrf": 40.0, "meteor": 30.0, "nist": 5.0, "rouge1": 60.0, "ser": 10.0}
+    make(results, "lora-a", "a", quality=scores, rank=1)
+    make(results, "lora-b", "b", quality=scores | {"bleu": 50.0}, rank=2)
+    assert main(["page", "--results", str(results), "--output", str(output)]) == 0
+    assert "BLEU" in opened(path=output).inner_text("table.runs thead")
+
+
 def test_runs_are_filtered_by_how_their_rate_was_found(opened: Open, tmp_path: Path) -> None:
     results = tmp_path / "results"
     how = {"row": "method=lora", "setting": "method.lr", "own": 0.002, "value": 0.01, "others": [], "trials": ["t"]}

@@ -92,7 +92,7 @@ function chooserMeasures() {
   const of = (group) => measures.filter((m) => m.group === group && m.better).map((m) => byKey.get(m.key));
   const usual = ["train_peak_bytes", "train_cuda_allocated_bytes", "train_rss_growth_bytes", "decode_ms_per_token", "evaluate_seconds_per_example"];
   const most = (list) => list.find((m) => usual.includes(m.key)) || [...list].sort((a, b) => count(b) - count(a))[0];
-  const quality = byKey.get(state.cq) || byKey.get("bleu") || byKey.get("accuracy") || most(of("quality"));
+  const quality = byKey.get(state.cq) || data.main.map((key) => byKey.get(key)).find(Boolean) || most(of("quality"));
   return { memory: byKey.get(state.cm) || most(of("memory")), quality, speed: byKey.get(state.cs) || most(of("speed")), of };
 }
 

@@ -17,7 +17,8 @@ function defaultColumns() {
   const most = (group) => measures.filter((m) => m.group === group).map((m) => [m, m.values.filter((v) => v != null).length]);
   const keys = kinds.flatMap(([group, count]) => {
     const counted = most(group).filter(([, n]) => n > 0);
-    if (group === "quality") counted.sort((a, b) => b[1] - a[1]);
+    const main = ([m]) => data.main.includes(m.key);
+    if (group === "quality") counted.sort((a, b) => main(b) - main(a) || b[1] - a[1]);
     return counted.slice(0, count).map(([m]) => m.key);
   });
   const quality = measures.filter((m) => keys.includes(m.key)).map((m) => m.key);
