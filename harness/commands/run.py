@@ -76,7 +76,7 @@ def _alone(config: DictConfig) -> NoReturn:
     end_unless_ok(record, record.label, f"; see {folder.path}")
     print(_summary(record, folder, done))
     if source := own_rate(settings):
-        print(f"learning rate {settings.method.lr:g}: {source}")
+        print(f"learning rate {settings.method.lr:g}: {source}; tune=lr searches one for this task")
     sys.exit(0)
 
 

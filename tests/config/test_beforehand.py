@@ -41,6 +41,8 @@ def test_weights_that_are_not_kept_are_said() -> None:
 def test_a_run_and_a_sweep_say_where_their_rates_come_from(harness: Harness) -> None:
     alone = harness("method=lora", "train.steps=2", "train.warmup_steps=1")
     assert alone.returncode == 0, alone.stderr
-    assert alone.stdout.splitlines()[-1].startswith("learning rate 0.0063: the lowest validation loss of eight rates")
+    last = alone.stdout.splitlines()[-1]
+    assert last.startswith("learning rate 0.0063: the lowest validation loss of eight rates on E2E (sweep fair_e2e")
+    assert last.endswith("; tune=lr searches one for this task")
     given = harness("-m", "method=lora", "seed=0,1", "train.steps=2", "train.warmup_steps=1")
     assert "learning rates: 1 row runs at its method's own, not searched for this sweep" in given.stderr
