@@ -85,8 +85,9 @@ def own_file(module: str) -> Path | None:
         return None
     rooms = [folder / room for folder in own_folders() for room, package in ROOMS.items() if package == names[1]]
     places = [room.joinpath(*names[2:]) for room in rooms]
-    files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
-    return next((file for file in files if file.is_file()), None)
+    # Of one name Python takes the package. `os.path` says no of a name that is too long.
+    files = [file for place in places for file in (place / "__init__.py", place.with_suffix(".py"))]
+    return next((file for file in files if os.path.isfile(file)), None)
 
 
 def _problems(given: str, folder: Path) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 from harness.config.run_settings import RunSettings
 from harness.config.validate import saved_settings
 from harness.errors import UserError, memory_is_out, reason
+from harness.host.own_code import own_code
 from harness.results.checksums import changed
 from harness.results.folder import RunFolder, read_record, run_id
 from harness.results.record import Record
@@ -85,6 +86,9 @@ def finished_run(name_or_folder: str, results: Path) -> FinishedRun:
         raise UserError(f"{name_or_folder}: {model.name} is not the model any more that it was trained on; {AGAIN}")
     if run_id(record.method, record.key) != record.id:
         raise UserError(f"{files.record}: its settings are not those of the run that its id names; {AGAIN}")
+    trained_by = record.flat_key.get("settings.method.own_code")  # runs of before it was a part of keys have none
+    if trained_by not in (None, own_code([type(settings.method).__module__])):
+        tell(f"warning: {run.name}: the code of its method has changed since it was trained")
     return run
 
 

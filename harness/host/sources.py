@@ -92,16 +92,17 @@ def sources_hash(folder: Path, of: Callable[[bytes], bytes] = bytes) -> str:
 
 
 def code(text: bytes) -> bytes:
-    """What a Python file does: without comments, layout and docstrings. A file that cannot be parsed is all of it."""
+    """What a Python file does: without comments, layout and docstrings. A file that cannot be parsed, or is nested too
+    deeply to be written out, is all of it."""
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError):
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list):
+                node.body = [each for each in body if not _is_text(each)]  # type: ignore[attr-defined]
+        return ast.dump(tree).encode()
+    except (SyntaxError, ValueError, RecursionError):
         return text
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [each for each in body if not _is_text(each)]  # type: ignore[attr-defined]
-    return ast.dump(tree).encode()
 
 
 def _is_text(node: ast.AST) -> bool:

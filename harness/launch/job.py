@@ -14,10 +14,12 @@ from harness.errors import NotFinite, RunEnded, UserError, first_line, memory_is
 from harness.evaluation.predict import rehearse
 from harness.host.environment import resolve_device, usable_cores
 from harness.host.out_of_memory import held
+from harness.host.own_code import refuse_changed, take_up
 from harness.launch.progress_file import ProgressFile
 from harness.measure.peak_memory import reached
 from harness.memory.forecast import Forecast, predict, too_much
 from harness.metrics import MetricFailed
+from harness.places import own_folders
 from harness.prepare.base_model import LoadedModel, load_base
 from harness.results.checksums import seal
 from harness.results.folder import RunFolder, write_record
@@ -59,6 +61,8 @@ def do(settings: RunSettings, job: dict[str, Any], base: Any, stopped: Callable[
     try:
         if isinstance(base, Exception):
             raise base
+        if own_folders():
+            _hold_own_code(settings, job["kind"])
         if job["kind"] == "plan":
             _planned(settings, folder, progress)
             return 0
@@ -98,6 +102,14 @@ def do(settings: RunSettings, job: dict[str, Any], base: Any, stopped: Callable[
         )
         raise
     return 0
+
+
+def _hold_own_code(settings: RunSettings, kind: str) -> None:
+    """Do this job with code of one's own as the command found it. Raises UserError where it has changed since."""
+    settings.key()  # asks for all that the run uses
+    refuse_changed()
+    if kind == "run" and settings.trial is None:
+        take_up()  # a metric would be imported when the training is over
 
 
 def _recorded(settings: RunSettings, folder: RunFolder, base: LoadedModel, progress: RunProgress) -> None:

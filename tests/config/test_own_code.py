@@ -44,8 +44,8 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         path.write_text(text)
     take_folders(["--config-dir", str(tmp_path / "mine")])
     yield tmp_path / "mine"
-    for package, path in paths.items():
-        places._extended[package][:] = path
+    for package, before in paths.items():
+        places._extended[package][:] = before
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,8 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("metrics/words.py", FILES["metrics/words.py"] + "more = 1\n", {"metric"}),
         ("metrics/others.py", "def compute(predictions, references, sources=None): return 1\n", set()),
         ("metrics/words.py", "def compute(:\n", {"metric"}),
+        ("method/__init__.py", "raise ImportError('never imported')\n", set()),
+        ("method/_scale/__init__.py", "SCALE = 2\n", {"method"}),  # Python takes the package of two of one name
     ],
 )
 def test_a_change_reaches_what_uses_the_file(mine: Path, file: str, text: str, differ: set[str]) -> None:
@@ -77,10 +79,39 @@ def test_a_change_reaches_what_uses_the_file(mine: Path, file: str, text: str, d
     assert before["shipped"] is None
     assert before["method"] is not None
     assert before["metric"] is not None
+    (mine / file).parent.mkdir(exist_ok=True)
     (mine / file).write_text(text)
     assert own_code.own_code(used["method"]) == before["method"], "a process keeps what it has imported"
     after = hashes()
     assert {name for name in used if before[name] != after[name]} == differ
+
+
+def test_a_package_runs_before_what_lies_in_it(mine: Path) -> None:
+    package = mine / "method/family"
+    package.mkdir()
+    (package / "one.py").write_text("x = 1\n")
+    found = set()
+    for text in ("", "import torch\n", "import json\n"):
+        (package / "__init__.py").write_text(text)
+        own_code._known.cache_clear()
+        found.add(own_code.own_code(["harness.methods.family.one"]))
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "try:\n    from ..... import x\nexcept ImportError:\n    x = 1\n",
+        "x = " + " + ".join("1" * 1500),
+        "if x == 0:\n    y = 0\n" + "".join(f"elif x == {i}:\n    y = {i}\n" for i in range(500)),
+        f"x = 'harness.methods.{'a' * 300}'\n",
+    ],
+    ids=["beyond the harness", "a long sum", "many branches", "a long name"],
+)
+def test_whatever_python_takes_has_a_hash(mine: Path, text: str) -> None:
+    (mine / "method/odd.py").write_text(text)
+    compile(text, "odd.py", "exec")
+    assert own_code.own_code(["harness.methods.odd"]) is not None
 
 
 def test_modules_are_found_where_they_lie(mine: Path) -> None:
@@ -105,6 +136,41 @@ def test_no_run_without_code_of_ones_own_has_another_key(mine: Path) -> None:
     assert known["settings"]["method"]["own_code"]
     assert known["data"]["own_code"]
     assert "own_code" not in settings("method=lora", "data.metrics=[others,bleu]").key()["settings"]["method"]
+
+
+REWRITES = """
+from pathlib import Path
+from harness.methods.lora import Lora
+class Rewrites(Lora):
+    def after_step(self, model, step):
+        metric = Path(__file__).parents[1] / "metrics/digits.py"
+        metric.write_text(metric.read_text().replace("100.0 * ", "50.0 + 50.0 * "))
+"""
+
+
+def test_a_change_on_the_way_reaches_no_run_of_the_former_key(tmp_path: Path) -> None:
+    assert command("init", "mine", cwd=tmp_path).returncode == 0
+    (tmp_path / "mine/method/rewrites.py").write_text(REWRITES)
+    own = FILES["method/changed.yaml"].replace("harness.methods.changed.Changed", "harness.methods.rewrites.Rewrites")
+    (tmp_path / "mine/method/rewrites.yaml").write_text(own.replace("changed", "rewrites"))
+    words = ("--config-dir", "mine", "-m", "method=rewrites", "data=sums", "seed=0,1", "results=results", *FAST)
+    ran = command(*words, cwd=tmp_path)
+    assert ran.returncode == 1, ran.stderr
+    records = [read_record(path) for path in tmp_path.glob("results/runs/*/record.json")]
+    done, refused = sorted(records, key=lambda record: record.key["settings"]["seed"])
+    assert done.status == "ok"
+    assert done.quality["digits"] == done.base_quality["digits"] == 0, "after the change it is at least 50"
+    assert refused.status == "error"
+    assert refused.cause is not None
+    assert refused.cause.startswith(str(tmp_path / "mine/data/sums.py"))
+    assert "changed, or what is imported there, since the command began; give it again" in refused.cause
+    generate = ("generate", "--config-dir", "mine", "--adapters", done.id, "--prompt", "1 + 2 =")
+    changed = f"warning: {done.label} ({done.id}): the code of its method has changed since it was trained\n"
+    assert changed not in command(*generate, cwd=tmp_path).stderr
+    (tmp_path / "mine/method/rewrites.py").write_text(REWRITES + "EXTRA = 1\n")
+    answered = command(*generate, cwd=tmp_path)
+    assert answered.returncode == 0, answered.stderr
+    assert changed in answered.stderr
 
 
 def test_a_changed_metric_scores_the_run_and_its_base_anew(tmp_path: Path) -> None:
