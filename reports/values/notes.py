@@ -133,11 +133,13 @@ def tests(comparison: Comparison) -> list[str]:
     against, least = comparison.against, comparison.detectable
     low, middle, high = (f"{value:.2g}" for value in (min(least), median(least), max(least)))
     title = title_of(comparison.score or "")
+    several = any(len(row.runs) > 1 for row in comparison.rows if is_trained(row.records[0]))
+    others = "other examples and as many other seeds" if several else "other examples, of these trained models"
     return [
         f"p: two-sided, of the difference to {against}, by approximate randomization ({SHUFFLES:,} shuffles of test "
         f"examples, these trained models taken as they are); adjusted by Holm for the family of {len(least)}.",
-        f"Minimum detectable difference of {title} to {against} (80% power, two-sided 5%, with other examples and as "
-        f"many other seeds): {middle} in the middle, {low} to {high}."
+        f"Minimum detectable difference of {title} to {against} (80% power, two-sided 5%, with {others}): {middle} in "
+        f"the middle, {low} to {high}."
         if max(least) > 0
         else f"Minimum detectable difference of {title} to {against}: not known, since no example's score differs.",
     ]

@@ -37,7 +37,7 @@ def test_accuracy_is_ranked_with_intervals(tmp_path: Path) -> None:
     assert "change of accuracy [95% interval]" in text
     assert "best: highest accuracy" in text
     assert "adjusted by Holm for the family of 2" in text
-    assert "(80% power, two-sided 5%" in text
+    assert "(80% power, two-sided 5%, with other examples, of these trained models)" in text
 
 
 def test_less_is_better_where_the_score_is_an_error_rate(tmp_path: Path) -> None:
@@ -114,6 +114,15 @@ def test_seeds_that_spread_tie_rows_that_examples_alone_would_tell_apart(tmp_pat
         row(tmp_path, "two", np.full(50, two) + 1e-3 * right(0.5, seed, 50), seed)
     everything(tmp_path)
     assert sorted(set(words(tmp_path).values())) == [BEST, TIED]
+
+
+def test_what_was_detectable_is_so_of_other_seeds_where_there_are_several(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        row(tmp_path, "one", right(0.5, seed), seed)
+        row(tmp_path, "two", right(0.6, seed + 2), seed)
+        row(tmp_path, "three", right(0.4, seed + 4), seed)
+    everything(tmp_path)
+    assert "5%, with other examples and as many other seeds)" in report([tmp_path], ["s"], "markdown", "methods")
 
 
 def test_one_seed_beside_others_is_not_ranked_unless_allowed(tmp_path: Path) -> None:
