@@ -117,7 +117,7 @@ def united(askings: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     each: dict[str, dict[str, Any]] = {}
     for run in sorted(_of_one_choice(runs), key=place):
-        if run["id"] not in each or _told(run) > _told(each[run["id"]]):
+        if run["id"] not in each or told(run.get("tuned")) > told(each[run["id"]].get("tuned")):
             each[run["id"]] = run
     return {"question": askings[0]["question"], "runs": list(each.values())}
 
@@ -132,9 +132,8 @@ def _of_one_choice(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [run for run in runs if not (t := run.get("tuned")) or (t.by, t.choice) == last[t.words]]
 
 
-def _told(run: dict[str, Any]) -> int:
+def told(tuned: Tuned | None) -> int:
     """How much a listing of a run says of how it came by its settings."""
-    tuned = run.get("tuned")
     return 0 if tuned is None else 1 if tuned.default else 2
 
 

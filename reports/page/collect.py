@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.errors import UserError
 from harness.results.folder import RunFolder
-from harness.results.sweep_files import read_sweep, recorded_sweeps
+from harness.results.sweep_files import read_sweep, recorded_sweeps, told
 from reports.read.run import NOT_RUN, Run
 from reports.read.runs import all_runs, is_results
 from reports.read.runs import folders as result_folders
@@ -96,7 +96,10 @@ def _rows(results: Path) -> tuple[list[Shown], list[str]]:
             for row in read_sweep([results], name)["runs"]:
                 run, label, overrides = row["id"], row["label"], row["overrides"]
                 known = recorded.get(run) or Run(run, label, overrides, RunFolder.of(results, run))
-                listed.setdefault(run, replace(known, label=label, overrides=overrides, tuned=row.get("tuned")))
+                first = listed.setdefault(run, replace(known, label=label, overrides=overrides))
+                tuned = row.get("tuned")
+                if told(tuned) > told(first.tuned):  # a sweep that tuned nothing may list it too
+                    listed[run] = replace(first, tuned=tuned)
                 sweeps[run].append(name)
         except UserError as error:
             problems += error.problems

@@ -293,6 +293,8 @@ def test_runs_are_filtered_by_how_their_rate_was_found(opened: Open, tmp_path: P
         listed.append({"id": IDS[f"lora-{name}"], "label": name, "overrides": "", "tuned": tuned})
     make(results, "lora-alone", "alone", bleu_of=0.2, rank=9)
     write_sweep(results, "t", "?", listed)
+    plain = [{name: run[name] for name in ("id", "label", "overrides")} for run in listed]
+    write_sweep(results, "a sweep that tuned nothing", "?", plain)
     output = tmp_path / "page.html"
     assert main(["page", "--results", str(results), "--output", str(output)]) == 0
     page = opened(path=output)
