@@ -46,7 +46,8 @@ def draw(data: Data) -> Figure:
         axes.margins(0.1, 0.15)
         axes.set_xlabel("learning rate")
         axes.set_ylabel(title)
-    rings = [fmean(curves[p.chosen.id].get(p.chosen.tuned.value or 0.0, [0.0])) for p in pairs if p.chosen.tuned]
+    values = [(curves[p.chosen.id], p.chosen.tuned.value) for p in pairs if p.chosen.tuned]
+    rings = [fmean(points[value]) for points, value in values if value in points]
     outside = _clip(left, [fmean(each) for points in curves.values() for each in points.values()], rings)
     words = chosen_by(pair.chosen.tuned for pair in pairs if pair.chosen.tuned)
     edges = [pair.chosen.label for pair in pairs if pair.chosen.tuned and pair.chosen.tuned.edge]
@@ -77,10 +78,10 @@ def _clip(axes: Axes, losses: Sequence[float], chosen: Sequence[float]) -> str:
     """End the axis above nine in ten of the losses and all that were chosen, so that one training that went astray does
     not flatten the curves. Returns what lies beyond, in words; empty where nothing does."""
     least = min(losses)
-    usual = max(float(np.quantile(losses, 0.9)), *chosen)
+    usual = max([float(np.quantile(losses, 0.9)), *chosen])
     top = usual + 0.3 * (usual - least)
     beyond = sorted(loss for loss in losses if loss > top)
-    if not beyond or beyond[-1] < usual + (usual - least):
+    if not beyond or usual == least or beyond[-1] < usual + (usual - least):
         return ""
     axes.set_ylim(least - 0.3 * (usual - least), top)
     ends = dict.fromkeys(f"{beyond[i]:.3g}" for i in (0, -1))

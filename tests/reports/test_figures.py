@@ -127,6 +127,15 @@ def test_the_tuning_figure_draws_the_trials_that_went_to_the_end_and_rings_what_
     assert f"Above its top: {len(above)} of {len(means)}, {min(above):.3g} to {max(above):.3g}." in caption(figure)
 
 
+@pytest.mark.parametrize("losses", [[2.0] * 10, [2.0] * 19 + [3.0], [2.0], [2.0, 9.0]])
+def test_an_axis_of_few_or_equal_losses_is_not_cut(losses: list[float]) -> None:
+    axes = Figure().subplots()
+    axes.plot(losses)
+    before = axes.get_ylim()
+    assert tuning._clip(axes, losses, []) == ""
+    assert axes.get_ylim() == before
+
+
 def test_points_of_the_pareto_figure_are_the_frames_values() -> None:
     loaded = load_sweep(E2E, "e2e")
     frame = tidy(loaded, compare(loaded))
