@@ -20,6 +20,10 @@ ROLES = {"system": "system", "user": "user", "human": "user", "assistant": "assi
 """What files call a role, and what chat templates do."""
 THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 """What files call a train of thought that stands beside a turn's content."""
+TOOLS = ("tools", "functions")
+"""What files call the tools that a row offers: today, and before OpenAI renamed them."""
+NOTHING: tuple[Any, ...] = (None, "", "[]", "null", [], {})
+"""What a cell says that says nothing: files of columns have each in every row, some as JSON in a text."""
 Turns = tuple[tuple[str, str], ...]
 """Role and text of each."""
 
@@ -74,8 +78,8 @@ def read_turns(row: Row, column: str | None, place: str) -> list[tuple[str, str]
         wanted = column or " or ".join(COLUMNS)
         raise UserError(f"{place}: has no column {wanted}; {nearest(column or COLUMNS[0], list(row))} (data.column)")
     turns = row[named]
-    if row.get("tools"):
-        raise UnfitRow(f"{place}: offers tools, which the prompt would lack; remove them, or the conversation")
+    if offered := next((name for name in TOOLS if row.get(name) not in NOTHING), None):
+        raise UnfitRow(f"{place}: offers {offered}, which the prompt would lack; remove them, or the conversation")
     if not isinstance(turns, Sequence) or isinstance(turns, str) or not turns:
         raise UnfitRow(f"{place}: {named} is no list of turns; write [{{role: user, content: …}}, …]")
     return [_turn(turn, f"{place}, turn {number}") for number, turn in enumerate(turns, 1)]
@@ -87,7 +91,7 @@ def _turn(turn: Any, place: str) -> tuple[str, str]:
         raise UnfitRow(f"{place}: is no object; write {{role: user, content: …}}")
     if turn.get("tool_calls") or turn.get("function_call"):
         raise UnfitRow(f"{place}: calls a tool, which is not trained on; remove the conversation")
-    if turn.get("weight") not in (None, 1):
+    if turn.get("weight") not in (*NOTHING, 1):
         raise UnfitRow(
             f"{place}: has the weight {turn['weight']}, where turns count alike (data.loss); leave weights out"
         )

@@ -254,6 +254,8 @@ def test_a_conversation_that_is_none_is_refused_with_its_row(wrong: str, tmp_pat
 def test_tools_are_refused_and_what_says_nothing_is_not(tmp_path: Path) -> None:
     extra = {"weight": 1, "reasoning_content": None, "name": "x"}
     rows = [{"messages": [turn | extra for turn in asked(i)], "tools": None} for i in range(20)]
+    rows[1] |= {"tools": "[]", "functions": []}
+    rows[2]["messages"][0]["weight"] = None  # as a parquet file has it of every turn that has none
     path = tmp_path / "c.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert data.load(chats(path))[0].train
@@ -261,6 +263,11 @@ def test_tools_are_refused_and_what_says_nothing_is_not(tmp_path: Path) -> None:
     path = tmp_path / "d.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(UserError, match=r"^d.jsonl, row 4: offers tools, which the prompt would lack"):
+        data.load(chats(path))
+    rows[3] |= {"tools": None, "functions": [{"name": "f"}]}
+    path = tmp_path / "e.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(UserError, match=r"^e.jsonl, row 4: offers functions, which"):
         data.load(chats(path))
 
 
