@@ -14,7 +14,7 @@ from harness.errors import NotFinite, RunEnded, UserError, first_line, memory_is
 from harness.evaluation.predict import rehearse
 from harness.host.environment import resolve_device, usable_cores
 from harness.host.out_of_memory import held
-from harness.host.own_code import refuse_changed, take_up
+from harness.host.own_code import own_code, refuse_changed, take_up
 from harness.launch.progress_file import ProgressFile
 from harness.measure.peak_memory import reached
 from harness.memory.forecast import Forecast, predict, too_much
@@ -106,7 +106,8 @@ def do(settings: RunSettings, job: dict[str, Any], base: Any, stopped: Callable[
 
 def _hold_own_code(settings: RunSettings, kind: str) -> None:
     """Do this job with code of one's own as the command found it. Raises UserError where it has changed since."""
-    settings.key()  # asks for all that the run uses
+    own_code([type(settings.method).__module__])
+    settings.data.outcome()  # asks for what it uses; the whole key would load the data, which training's memory counts
     refuse_changed()
     if kind == "run" and settings.trial is None:
         take_up()  # a metric would be imported when the training is over

@@ -39,8 +39,8 @@ class HarnessSweeperConf:
 
 
 MOVED = (
-    "are recorded under other ids than this machine gives them, since another processor, GPU or number of threads "
-    "makes another run"
+    "are recorded under other ids than this machine gives them, since another processor, GPU, number of threads or "
+    "code of one's own makes another run"
 )
 
 THERE = " A cluster of Ray runs here; ++hydra.launcher.ray.init.address=auto uses it, =local this machine alone"
