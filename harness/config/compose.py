@@ -77,7 +77,7 @@ def refuse_no_choice(overrides: Sequence[Override]) -> None:
     """Raise UserError where a group is given something else than a name, such as null: Hydra fails on it in a way of
     its own."""
     for each in overrides:
-        group = each.get_key_element().lstrip("+")
+        group = each.get_key_element().lstrip("+").partition("@")[0]
         of_hydra = group.partition("/")[0] == "hydra"
         if each.is_delete() or not group or "." in group or not (of_hydra or (CONF / group).is_dir()):
             continue

@@ -40,6 +40,7 @@ def refused(*words: str, many: bool = False) -> str:
         ("tune=3", "did you mean none?"),
         ("data={a:b}", "is no name; choose from: alpaca"),
         ("hydra/launcher=null", "is no name; leave it out"),
+        ("+data@data.tasks.x=null", "is no name; choose from: alpaca"),
     ],
 )
 def test_words_that_hydra_does_not_take(word: str, says: str) -> None:
