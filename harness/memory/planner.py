@@ -16,6 +16,7 @@ from harness.errors import UserError, memory_is_out, reason
 from harness.files import hash_of
 from harness.host.cache import cache_folder, keep, kept
 from harness.host.environment import installed, resolve_device, versions
+from harness.host.own_code import own_code
 from harness.measure.ledger import BLOCK, Moment
 from harness.memory.fake_tensors import shapes_only
 from harness.memory.ledger_pass import base_tensors, run_pass
@@ -121,6 +122,7 @@ def _key(settings: RunSettings, config: Any, batches: Batches) -> dict[str, Any]
     """All that changes memory, and nothing else: neither seed nor learning rate."""
     train, evaluation = settings.train, settings.eval
     shown = {"architectures", "name_or_path", "_name_or_path", "id2label", "label2id", "transformers_version"}
+    own = own_code([type(settings.method).__module__])
     return {
         "way": WAY,
         "config": {name: value for name, value in config.to_dict().items() if name not in shown},
@@ -134,7 +136,7 @@ def _key(settings: RunSettings, config: Any, batches: Batches) -> dict[str, Any]
         "batches": [_shapes(batch) for batch in batches.all],
         "prompts": batches.prompts and list(batches.prompts[0].shape),
         "versions": versions(),
-    }
+    } | ({"own_code": own} if own else {})
 
 
 def _shapes(batch: Batch) -> dict[str, Any]:

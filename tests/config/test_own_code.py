@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,6 +137,21 @@ def test_no_run_without_code_of_ones_own_has_another_key(mine: Path) -> None:
     assert known["settings"]["method"]["own_code"]
     assert known["data"]["own_code"]
     assert "own_code" not in settings("method=lora", "data.metrics=[others,bleu]").key()["settings"]["method"]
+
+
+def test_a_plan_is_made_anew_where_the_method_has_changed(tmp_path: Path) -> None:
+    assert command("init", "mine", cwd=tmp_path).returncode == 0
+    method = tmp_path / "mine/method/value_weights.py"
+    words = ("plan", "--config-dir", "mine", "method=value_weights", "data=sums", *FAST, "plan.format=json")
+
+    def trained() -> int:
+        ran = command(*words, cwd=tmp_path)
+        assert ran.returncode == 0, ran.stderr
+        return int(re.findall(r'"trainable_parameters": (\d+)', ran.stdout)[0])
+
+    both = trained()
+    method.write_text(method.read_text().replace("return values[", "return values[1"))
+    assert trained() * 2 == both, "the value projections of one layer of two"
 
 
 REWRITES = """
