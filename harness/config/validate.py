@@ -16,6 +16,7 @@ from harness.config.contradictions import contradictions
 from harness.config.length import with_steps
 from harness.config.run_settings import RunSettings
 from harness.errors import UserError, first_line, nearest_key, where_raised
+from harness.places import own_file
 from harness.settings import Settings
 from harness.texts import json_object
 
@@ -99,6 +100,9 @@ def own_class(name: Any) -> type[Settings]:
         raise UserError(f"{module}: cannot be imported ({where_raised(error)}); correct it") from None
     if not (isinstance(kind, type) and issubclass(kind, Settings)):
         raise UserError(f"{name}: there is no such class of settings; name one, as the files in conf/ do")
+    if own_file(module) and not own_file(kind.__module__):  # whose code no key would hold
+        theirs = f"{kind.__module__}.{kind.__qualname__}"
+        raise UserError(f"{name}: is {theirs}; write one of your own there: class {last}({theirs}): …")
     return kind
 
 

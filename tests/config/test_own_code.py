@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness import places
+from harness.config.validate import own_class
+from harness.errors import UserError
 from harness.host import own_code
 from harness.places import OWN, own_file, take_folders
 from harness.results.folder import read_record
@@ -187,6 +189,16 @@ def test_a_change_on_the_way_reaches_no_run_of_the_former_key(tmp_path: Path) ->
     answered = command(*generate, cwd=tmp_path)
     assert answered.returncode == 0, answered.stderr
     assert changed in answered.stderr
+
+
+def test_a_class_from_elsewhere_needs_one_of_ones_own(mine: Path) -> None:
+    (mine / "method/shim.py").write_text(
+        "from harness.methods.lora import Lora\nfrom harness.methods.changed import Changed\nclass Mine(Lora): ...\n"
+    )
+    assert own_class("harness.methods.shim.Mine").__module__ == "harness.methods.shim"
+    assert own_class("harness.methods.shim.Changed").__module__ == "harness.methods.changed"
+    with pytest.raises(UserError, match=r"^harness.methods.shim.Lora: is harness.methods.lora.Lora; write one"):
+        own_class("harness.methods.shim.Lora")
 
 
 def test_a_changed_metric_scores_the_run_and_its_base_anew(tmp_path: Path) -> None:
