@@ -203,6 +203,7 @@ class Tuning:
             print(f"{name}: {why}; it keeps {row.settings.tune.setting}={row.own:g}{aside}", file=sys.stderr)
             return
         edge = ", at the edge of its grid" if chosen.edge else ""
+        aside = (", told by its examples from no other value" if chosen.alike else "") + aside
         words = " ".join(row.overrides(chosen.candidate))
         score, trials = 0 - chosen.loss if row.better == "higher" else chosen.loss, len(row.trials)
         print(f"{name}: {words}{edge} (own {row.own:g}); {by} {score:.4g}, {trials} trials{aside}", file=sys.stderr)

@@ -33,6 +33,8 @@ class Chosen:
     """Its validation loss, or what else chose, as `Tried` has it."""
     edge: bool
     """The best lies at the edge of the grid, however far that was extended."""
+    alike: bool = False
+    """The validation examples tell no other value that was tried from it."""
 
 
 def rungs(tune: Tune, steps: int) -> list[int]:
@@ -63,7 +65,17 @@ def _best(tune: Tune, steps: int, outcomes: Outcomes) -> Chosen:
     if not finished:
         return Chosen(None, math.inf, edge=False)
     best = _lowest(finished)
-    return Chosen(best, finished[best], best.place in edges(tune))
+    return Chosen(best, finished[best], best.place in edges(tune), _alike(best, steps, outcomes))
+
+
+def _alike(best: Candidate, steps: int, outcomes: Outcomes) -> bool:
+    """See `Chosen`; of several candidates with parts for each example. One that failed or stopped early is told."""
+    others = [tried for each, tried in outcomes.items() if each != best]
+    parts = outcomes[best].losses.get(steps)
+    if not others or not parts:
+        return False
+    ends = [() if tried.failed else tried.losses.get(steps, ()) for tried in others]
+    return all(end and not clearly_worse(end, parts) for end in ends)
 
 
 def _finished(outcomes: Outcomes, steps: int) -> dict[Candidate, float]:

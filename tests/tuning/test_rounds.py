@@ -100,6 +100,16 @@ def test_an_edge_extends_the_grid_up_to_the_limit_and_is_flagged_there() -> None
         assert (none.chosen.candidate, none.chosen.edge) == (Candidate(6), True)
 
 
+def test_a_choice_among_values_that_the_examples_do_not_tell_apart_says_so() -> None:
+    for sampler in ("grid", "bracket"):
+        assert not tuned(tune(sampler=sampler), bowl(0)).chosen.alike
+        assert not tuned(tune(sampler=sampler), lambda place: 1.4, diverges=lambda place: place > 0).chosen.alike
+    few = Tried({STEPS: [1.0, 2.0]}, {STEPS: 1.5}), Tried({STEPS: [1.1, 2.5]}, {STEPS: 1.8})
+    two = tune(sampler="grid", points=2, extend=0, rungs=[])
+    chosen = ask(two, STEPS, dict(zip((Candidate(0), Candidate(1)), few, strict=True)))
+    assert chosen == Chosen(Candidate(0), 1.5, edge=True, alike=True), "two examples tell nothing"
+
+
 def test_rates_that_diverge_are_passed_by_and_a_row_of_which_all_do_has_none() -> None:
     for sampler in ("grid", "halving", "bracket"):
         found = tuned(tune(sampler=sampler), bowl(4), diverges=lambda place: place > 1)
