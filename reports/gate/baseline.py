@@ -59,8 +59,16 @@ def measured(runs: Sequence[Run], sweep: str, allocator: str | None = None, over
 
 
 def configuration(record: Record) -> str:
-    """The hash of what was run: the key without its surroundings and the repeat."""
-    return hash_of({name: value for name, value in record.key.items() if name not in ("environment", "repeat")})[:12]
+    """The hash of what was run: the key without its surroundings, the repeat, and the code of one's own, of which the
+    gate is to say what a change of it does."""
+    return hash_of(_without_code({n: v for n, v in record.key.items() if n not in ("environment", "repeat")}))[:12]
+
+
+def _without_code(key: Any) -> Any:
+    """A part of a key without the hashes of code of one's own."""
+    if not isinstance(key, dict):
+        return key
+    return {name: _without_code(value) for name, value in key.items() if name != "own_code"}
 
 
 def _machine(record: Record, allocator: str | None) -> Machine:
