@@ -92,8 +92,9 @@ def cells(world: World, n: int, shared: float, trials: int) -> tuple[float, floa
     lows, least = np.zeros(trials), np.zeros(trials)
     for trial in range(trials):
         a, b = rows(world, n, shared, chance)
-        lows[trial], least[trial] = distance(a, b).low, detectable_of(a, b)
-        for i, each in enumerate((distance(a, b), independent(a, b, chance))):
+        ours = distance(a, b)
+        lows[trial], least[trial] = ours.low, detectable_of(a, b)
+        for i, each in enumerate((ours, independent(a, b, chance))):
             hits[i] += each.contains_zero
             widths[i] += each.high - each.low
     # A true difference moves an interval by as much: it is found where that lies above 0.

@@ -61,8 +61,7 @@ def do(settings: RunSettings, job: dict[str, Any], base: Any, stopped: Callable[
     try:
         if isinstance(base, Exception):
             raise base
-        if own_folders():
-            _hold_own_code(settings, job["kind"])
+        _hold_own_code(settings, job["kind"])
         if job["kind"] == "plan":
             _planned(settings, folder, progress)
             return 0
@@ -105,7 +104,10 @@ def do(settings: RunSettings, job: dict[str, Any], base: Any, stopped: Callable[
 
 
 def _hold_own_code(settings: RunSettings, kind: str) -> None:
-    """Do this job with code of one's own as the command found it. Raises UserError where it has changed since."""
+    """Do this job with code of one's own, if there is any, as the command found it. Raises UserError where it has
+    changed since."""
+    if not own_folders():
+        return
     own_code([type(settings.method).__module__])
     settings.data.outcome()  # asks for what it uses; the whole key would load the data, which training's memory counts
     refuse_changed()

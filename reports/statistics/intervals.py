@@ -110,8 +110,8 @@ def detectable(examples: float, seeds: Sequence[tuple[float, int]] = ()) -> floa
     docs/results/paired_seeds.md has what share such comparisons find where the truth is known.
     """
     normal = NormalDist()
-    parts = [(normal.inv_cdf((1 + LEVEL) / 2) + normal.inv_cdf(POWER)) * examples]
-    return math.hypot(*parts, *(seeds_factor(n) * error for error, n in seeds if error > 0))
+    known = (normal.inv_cdf((1 + LEVEL) / 2) + normal.inv_cdf(POWER)) * examples
+    return math.hypot(known, *(seeds_factor(n) * error for error, n in seeds if error > 0))
 
 
 @cache

@@ -6,12 +6,14 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import fmean
 from typing import Any
 
 import pandas as pd
 
 from harness.errors import UserError
+from harness.results.record import Record
 from reports.read.rows import SEED, Group, groups
 from reports.read.run import Run
 from reports.read.runs import Sweep, UnusablePredictions, finite
@@ -50,6 +52,11 @@ class Pair:
     chosen: Group
     own: Group | None
     """The same group where the row's own value was chosen."""
+
+    @cached_property
+    def tried(self) -> list[Record]:
+        """The records of the row's trials, read once."""
+        return trials(self.chosen.runs[0])
 
 
 def tables(asked: Asked) -> list[Table]:
@@ -117,7 +124,7 @@ def _line(pair: Pair, comparison: Comparison, beside: Comparison | None) -> dict
     """The values of one row."""
     run, score = pair.chosen.runs[0], comparison.score or ""
     assert run.tuned is not None
-    spent = cost(run, trials(run))
+    spent = cost(run, pair.tried)
     gain, interval = _gain(pair, score)
     verdict = comparison.verdicts.get(run.id, Verdict())
     there = beside.verdicts.get(pair.own.runs[0].id, Verdict()) if beside and pair.own else None
@@ -197,7 +204,7 @@ def _cells(line: dict[str, Any], key: str, kind: Kind, frame: pd.DataFrame) -> C
 
 def _failed(pair: Pair) -> list[str]:
     """By what a row's trials came to no end, with how many; one that diverged has shown what its rate is worth."""
-    causes = Counter(record.status for record in trials(pair.chosen.runs[0]) if record.status not in ("ok", "diverged"))
+    causes = Counter(record.status for record in pair.tried if record.status not in ("ok", "diverged"))
     return [f"{number} {cause}" for cause, number in causes.items()]
 
 
@@ -218,11 +225,9 @@ def _notes(pairs: Sequence[Pair], lines: Sequence[dict[str, Any]], score: str, c
         notes.append(f"Tuning changed {title_of(score)} beyond its 95% interval: {'; '.join(sides)}.")
     if edges := [line["row"] for line in lines if line["edge"]]:
         notes.append(f"{EDGE}: the best of {some(edges)} lies at the edge of the grid; a better one may lie beyond.")
-    failed = {pair.chosen.label: _failed(pair) for pair in pairs}
-    if any(failed.values()):
-        named = some([f"{label} ({', '.join(causes)})" for label, causes in failed.items() if causes])
-        notes.append(f"Trials that were not done, so that nothing is known of their values: {named}.")
-    seeds = sorted({str(r.flat_key.get("settings.seed")) for pair in pairs for r in trials(pair.chosen.runs[0])})
+    if failed := [f"{pair.chosen.label} ({', '.join(causes)})" for pair in pairs if (causes := _failed(pair))]:
+        notes.append(f"Trials that were not done, so that nothing is known of their values: {some(failed)}.")
+    seeds = sorted({str(r.flat_key.get("settings.seed")) for pair in pairs for r in pair.tried})
     if seeds and score == "val_loss":
         notes.append(
             f"Trials: seeds {', '.join(seeds)}. Validation examples chose the rates, so that this loss flatters them."

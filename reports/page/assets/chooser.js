@@ -156,7 +156,8 @@ function unsearched(list) {
 function setResult(title, list, memory, quality, speed) {
   const beaten = (row) => floorOf(row, quality) === "";
   const best = list.filter(beaten).reduce((found, row) => (!found || better(quality, rowValue(row, quality), rowValue(found, quality)) ? row : found), null);
-  const [first, tied] = ["best", "tied with the best"].map((word) => (unsearched(list) ? `${word} at these rates` : word));
+  const aside = unsearched(list) ? " at these rates" : "";
+  const [first, tied] = [`best${aside}`, `tied with the best${aside}`];
   const groups = new Map([first, tied, "below the best", "not known whether tied"].map((word) => [word, []]));
   for (const row of list) {
     if (row === best) { groups.get(first).push([row]); continue; }
